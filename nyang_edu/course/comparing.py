@@ -1,0 +1,107 @@
+"""Compare a named array with the reference's, and say how it differs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Difference:
+    """How one array is wrong: ``kind`` is "missing", "shape", "dtype", "nan" or "value"."""
+
+    name: str
+    kind: str
+    text: str
+    got: np.ndarray = None
+    want: np.ndarray = None
+
+
+def tolerance(dtype, size, conditioning=1.0):
+    """The largest relative error that rounding alone explains.
+
+    A sum of n terms is off by about eps·√n when added in another order (rounding errors
+    walk randomly; n·eps is the worst case), and a solution is a few such sums in a row:
+    hence 64·eps·√n, with n the number of elements of the largest input. ``conditioning``
+    is how much a formula itself magnifies rounding, as a central difference does by
+    dividing by a small step.
+    """
+    if dtype.kind not in "fc":
+        return 0.0
+    return 64 * float(np.finfo(dtype).eps) * max(size, 1) ** 0.5 * conditioning
+
+
+def compare(name, got, want, size=1, conditioning=1.0):
+    """The Difference between two arrays, or None where they agree.
+
+    Numbers without a shape may come as Python, NumPy or 0-d array; an array must have the
+    reference's dtype, except that every width of integer counts as the same.
+    """
+    if got is None:
+        return Difference(name, "missing", "was not reached", None, want)
+    if got.shape != want.shape:
+        text = f"has shape {got.shape}, expected {want.shape}"
+        return Difference(name, "shape", text, got, want)
+    if not _same_kind(got, want):
+        text = f"is {got.dtype}, expected {want.dtype}"
+        return Difference(name, "dtype", text, got, want)
+    wrong = _wrong_elements(got, want, size, conditioning)
+    if not wrong.any():
+        return None
+    return _describe(name, got, want, wrong)
+
+
+def _same_kind(got, want):
+    if want.dtype.kind in "iu":
+        return got.dtype.kind in "iu"
+    if want.dtype.kind == "f" and want.ndim == 0:
+        return got.dtype.kind in "fiu"
+    if want.dtype.kind in "US":
+        return got.dtype.kind in "US"
+    return got.dtype == want.dtype
+
+
+def _wrong_elements(got, want, size, conditioning):
+    """A boolean array, True where an element is outside the tolerance."""
+    if want.dtype.kind not in "fc":
+        return np.asarray(got != want)
+    coarser = got.dtype if got.dtype.kind == "f" and (
+        np.finfo(got.dtype).eps > np.finfo(want.dtype).eps) else want.dtype
+    rtol = tolerance(coarser, size, conditioning)
+    finite = np.isfinite(want)
+    scale = np.abs(want[finite]).max(initial=0.0)  # rounding is relative to the terms' size
+    with np.errstate(all="ignore"):
+        close = np.abs(got - want) <= rtol * (np.abs(want) + scale)
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    return np.asarray(~np.where(finite, close, same))
+
+
+def _describe(name, got, want, wrong):
+    count = int(wrong.sum())
+    if got.dtype.kind == "f" and np.isnan(got).any() and not np.isnan(want).any():
+        at = _index(np.argwhere(np.isnan(got))[0])
+        text = (f"holds NaN (not a number) at {name}{at}, where {_number(want, at)} was "
+                "expected: look for 0/0, inf - inf, or a log or root of a negative number")
+        return Difference(name, "nan", text, got, want)
+    at = _index(_worst(got, want, wrong))
+    text = f"worst at {name}{at}: got {_number(got, at)}, expected {_number(want, at)}"
+    if got.size > 1:
+        text += f" ({count} of {got.size} elements differ)"
+    return Difference(name, "value", text, got, want)
+
+
+def _worst(got, want, wrong):
+    if want.dtype.kind not in "fiuc":
+        return np.argwhere(wrong)[0] if want.ndim else ()
+    with np.errstate(all="ignore"):
+        error = np.abs(got.astype(float) - want.astype(float))
+    error = np.where(wrong, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)
+    return np.unravel_index(int(error.argmax()), error.shape)
+
+
+def _index(position):
+    return f"[{', '.join(str(int(i)) for i in position)}]" if len(position) else ""
+
+
+def _number(array, at):
+    value = array[tuple(int(i) for i in at.strip("[]").split(","))] if at else array[()]
+    return f"{value:.6g}" if array.dtype.kind == "f" else str(value)

@@ -1,0 +1,145 @@
+"""Judge an implementation: same probe, same seed, on it and on the reference.
+
+Where arrays differ, the known mistakes run too. A mistake whose array equals the student's
+is named, array by array, so that two mistakes made at once both get their names.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .comparing import compare
+from .limits import TooSlow, time_limit
+from .probing import Failure, Outcome, run_rounds
+
+LIMIT = 10.0  # seconds for a whole check; a reference needs a few milliseconds
+STOPPED = "how it stopped"  # the entry that stands for an exception
+
+
+@dataclass
+class Report:
+    """What a check found; ``differences`` and ``named`` are empty where it passed."""
+
+    exercise: object
+    seed: int
+    passed: bool = False
+    failure: Failure = None
+    differences: list = field(default_factory=list)
+    right: list = field(default_factory=list)
+    named: list = field(default_factory=list)  # (Mistake, [array names])
+    proven: str = ""
+
+
+def new_seed():
+    """A seed that a student can type again: at most six digits."""
+    return secrets.randbelow(10**6)
+
+
+def judge(workshop, implementation, seed=None, given=None):
+    """Check an implementation against the reference; a Report."""
+    exercise = workshop.exercise
+    seed = new_seed() if seed is None else int(seed)
+    wanted = workshop.outcomes(workshop.reference, seed)
+    for outcome in wanted:
+        if outcome.failure:
+            raise RuntimeError(f"the reference of {exercise.name} fails: {outcome.failure} "
+                               f"{outcome.failure.where}")
+    got = _student_outcomes(workshop, implementation, seed, given, wanted)
+    report = Report(exercise, seed)
+    report.failure = next((o.failure for o in got if o.failure), None)
+    verdicts = _verdicts(got, wanted, _conditioning(exercise))
+    report.differences = [v for v in verdicts.values() if v]
+    report.right = [name for name, verdict in verdicts.items() if not verdict]
+    report.passed = not report.differences and report.failure is None
+    if report.passed:
+        report.proven = _proven(wanted)
+    elif report.failure is None or report.failure.kind not in ("blank", "slow"):
+        report.named = name_mistakes(workshop, seed, got, wanted)
+    return report
+
+
+def _conditioning(exercise):
+    return exercise.cell.meta.get("conditioning", 1.0)
+
+
+def _student_outcomes(workshop, implementation, seed, given, wanted):
+    limit = workshop.exercise.cell.meta.get("limit", LIMIT)
+    probe = workshop.probe(given)
+    try:
+        with time_limit(limit):
+            return run_rounds(probe, implementation, seed, [o.calls for o in wanted])
+    except TooSlow:
+        return [Outcome(failure=Failure("slow", f"{limit:g}"))]
+
+
+def _entries(outcome):
+    """The arrays of an outcome, and how it stopped as one more of them."""
+    entries = dict(outcome.arrays)
+    if outcome.failure:
+        entries[STOPPED] = np.array(str(outcome.failure))
+    return entries
+
+
+def _verdicts(got, wanted, conditioning):
+    """The first Difference of each array over all rounds, None where it is always right."""
+    verdicts = dict.fromkeys(wanted[0].arrays)
+    for student, reference in zip(got, wanted, strict=False):
+        for name, want in reference.arrays.items():
+            if verdicts.get(name) is None:
+                verdicts[name] = compare(
+                    name, student.arrays.get(name), want, reference.size, conditioning)
+    return verdicts
+
+
+def name_mistakes(workshop, seed, got, wanted):
+    """The fewest known mistakes that explain the wrong arrays, each with those arrays."""
+    conditioning = _conditioning(workshop.exercise)
+    names = wrong_names(got, wanted, conditioning)
+    candidates = []
+    for mistake in workshop.mistakes:
+        made = workshop.outcomes(mistake.implementation, seed)
+        explained = {n for n in names if _agree(n, made, got, wanted, conditioning)}
+        excess = wrong_names(made, wanted, conditioning) - names
+        if explained:
+            candidates.append((mistake, explained, len(excess)))
+    return _cover(candidates, names)
+
+
+def wrong_names(got, wanted, conditioning=1.0):
+    """The names of all wrong arrays, with STOPPED where a run did not finish."""
+    verdicts = _verdicts(got, wanted, conditioning)
+    wrong = {name for name, verdict in verdicts.items() if verdict and verdict.kind != "missing"}
+    return wrong | ({STOPPED} if any(o.failure for o in got) else set())
+
+
+def _agree(name, made, got, wanted, conditioning):
+    """True where a mistake's array equals the student's in every round."""
+    for mine, theirs, reference in zip(made, got, wanted, strict=False):
+        a, b = _entries(mine).get(name), _entries(theirs).get(name)
+        if (a is None) != (b is None):
+            return False
+        if a is not None and compare(name, a, b, reference.size, conditioning):
+            return False
+    return True
+
+
+def _cover(candidates, names):
+    """Greedy: most arrays explained first, then the fewest wrongly predicted."""
+    named, left = [], set(names)
+    while True:
+        useful = [(len(explained & left), -excess, -order)
+                  for order, (_, explained, excess) in enumerate(candidates)]
+        if not useful or max(useful)[0] == 0:
+            return named
+        mistake, explained, _ = candidates[-max(useful)[2]]
+        named.append((mistake, sorted(explained & left)))
+        left -= explained
+
+
+def _proven(wanted):
+    """What a pass has shown: which arrays, on how many draws, and up to which size."""
+    names = list(wanted[0].arrays)
+    biggest = max((a for o in wanted for a in o.arrays.values()), key=lambda a: a.size)
+    shape = f", up to shape {biggest.shape}" if biggest.ndim else ""
+    return f"{', '.join(names)} equal the reference on {len(wanted)} random draws{shape}"

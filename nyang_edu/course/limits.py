@@ -1,0 +1,57 @@
+"""Stop code that runs too long, on every system, from the main thread."""
+
+import _thread
+import contextlib
+import signal
+import threading
+
+
+class TooSlow(BaseException):
+    """Raised inside code that ran past its limit; no ``except Exception`` swallows it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    """Raise TooSlow in the block once it has run for ``seconds``.
+
+    Python code is stopped between two steps; one long NumPy call ends first. Outside the
+    main thread there is no limit, since Python offers no way to interrupt one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+    elif hasattr(signal, "setitimer"):
+        yield from _with_alarm(seconds)
+    else:
+        yield from _with_interrupt(seconds)
+
+
+def _with_alarm(seconds):
+    def stop(signum, frame):
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _with_interrupt(seconds):  # Windows has no timer signal
+    fired = threading.Event()
+
+    def stop():
+        fired.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if fired.is_set():
+            raise TooSlow from None
+        raise
+    finally:
+        timer.cancel()

@@ -1,0 +1,152 @@
+"""Put a Report into words: plain text everywhere, HTML with pictures in JupyterLab."""
+
+import html
+import textwrap
+
+import numpy as np
+
+WIDTH = 88
+
+
+def as_text(report):
+    """The whole message; the first line alone is enough to know what happened."""
+    lines = [headline(report), *(f"  {line}" for line in body(report))]
+    return "\n".join(lines)
+
+
+def headline(report):
+    """One line: passed and what was proven, or what is wrong and what is right."""
+    name, points = report.exercise.name, report.exercise.points
+    if report.passed:
+        return f"passed  {name}: {report.proven} ({_count(points, 'point')})"
+    if report.failure:
+        return f"not yet  {name} {_FAILURES[report.failure.kind].format(f=report.failure)}"
+    wrong = " and ".join(d.name for d in report.differences)
+    verb = "is" if len(report.differences) == 1 else "are"
+    right = f" ({', '.join(report.right)}: right)" if report.right else ""
+    return f"not yet  {name}: {wrong} {verb} wrong{right}"
+
+
+_FAILURES = {
+    "blank": "is still blank. To do: {f.text}",
+    "slow": "was stopped: it was still running after {f.text} s",
+    "raised": "stopped with {f.text}",
+    "mutated": "changes its input {f.text}",
+    "returned": "has the wrong kind of result: {f.text}",
+}
+_ADVICE = {
+    "slow": "Look for a loop that never ends, or for Python loops over single elements.",
+    "mutated": "The caller still needs that array. Write into a new one: "
+               "`y = x * 2` makes one, `x *= 2` and `x[...] =` do not.",
+}
+
+
+def body(report):
+    """The lines under the headline: where it is wrong, known mistakes, how to go on."""
+    if report.passed:
+        return []
+    lines = []
+    if report.failure:
+        lines += report.failure.where.splitlines() if report.failure.kind != "blank" else []
+        lines += [_ADVICE[report.failure.kind]] if report.failure.kind in _ADVICE else []
+        if report.right:
+            lines.append(f"right so far: {', '.join(report.right)}")
+    reveal = report.exercise.cell.meta.get("reveal", True)
+    lines += [f"{d.name} {d.text if reveal else _without_answer(d)}"
+              for d in report.differences if d.kind != "missing"]
+    for mistake, names in report.named:
+        where = f" (in {', '.join(names)})" if len(report.named) > 1 else ""
+        lines.append(f"known mistake{where}: {mistake.name}")
+        lines += [f"  {line}" for line in textwrap.wrap(mistake.hint, WIDTH - 8)]
+    lines.append(_next_steps(report))
+    return lines
+
+
+def _without_answer(difference):
+    """A prediction's verdict must not print what was to be predicted."""
+    if difference.kind == "value" and difference.got.size <= 8:
+        return f"is not {_plain(difference.got)}"
+    return {"shape": f"does not have shape {difference.got.shape}"}.get(
+        difference.kind, "is not right")
+
+
+def _plain(array):
+    return str(array.tolist())
+
+
+def _next_steps(report):
+    name = report.exercise.name
+    if report.failure and report.failure.kind == "blank":
+        return f'where to begin: hint("{name}")'
+    return f'the same draw again: check({name}, seed={report.seed})    help: hint("{name}")'
+
+
+def _count(number, word):
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def as_html(report):
+    """The same message as a card, with got, expected and difference drawn."""
+    colour = "#2e7d32" if report.passed else "#b3541e"
+    lines = "".join(f"<div style='margin-left:1.2em;white-space:pre-wrap'>{_escape(line)}</div>"
+                    for line in body(report))
+    return (
+        f"<div style='border-left:4px solid {colour};padding:2px 10px;font-family:monospace'>"
+        f"<div style='white-space:pre-wrap'>{_escape(headline(report))}</div>"
+        f"{lines}{_pictures(report)}</div>"
+    )
+
+
+def _escape(text):
+    return html.escape(str(text))
+
+
+def _pictures(report):
+    if not report.exercise.cell.meta.get("reveal", True):
+        return ""
+    drawable = [d for d in report.differences if d.kind == "value" and _is_grid(d.got)]
+    return "".join(draw_difference(d) for d in drawable[:2])
+
+
+def _is_grid(array):
+    return array.ndim >= 2 and array.dtype.kind in "fiub" and max(array.shape[-2:]) <= 32
+
+
+def draw_difference(difference):
+    """Got, expected and difference side by side, as SVG; of a stack, the worst slice."""
+    got, want = difference.got.astype(float), difference.want.astype(float)
+    error = np.nan_to_num(got - want, nan=np.inf)
+    if got.ndim > 2:
+        flat = np.abs(error).reshape(-1, *got.shape[-2:])
+        worst = np.unravel_index(int(flat.max(axis=(1, 2)).argmax()), got.shape[:-2])
+        got, want, error = got[worst], want[worst], error[worst]
+    finite = np.abs(want[np.isfinite(want)]).max(initial=1e-12)
+    panels = [(got, "got"), (want, "expected"), (error, "difference")]
+    drawn = "".join(_panel(a, label, finite) for a, label in panels)
+    return f"<div style='margin:6px 0'>{_escape(difference.name)}<br>{drawn}</div>"
+
+
+def _panel(array, label, scale):
+    """One matrix as coloured squares: blue below zero, orange above, grey for no number."""
+    rows, columns = array.shape
+    cell = max(6, min(22, 180 // max(rows, columns)))
+    squares = "".join(
+        f"<rect x='{c * cell}' y='{r * cell}' width='{cell}' height='{cell}' "
+        f"fill='{_colour(array[r, c], scale)}'><title>{label}[{r}, {c}] = {array[r, c]:.6g}"
+        "</title></rect>"
+        for r in range(rows) for c in range(columns)
+    )
+    return (
+        f"<figure style='display:inline-block;margin:4px 14px 0 0'><svg width='{columns * cell}' "
+        f"height='{rows * cell}' style='border:1px solid #999'>{squares}</svg>"
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _colour(value, scale):
+    if not np.isfinite(value):
+        return "#888888"
+    share = float(np.clip(value / scale, -1, 1))
+    strong = (214, 104, 28) if share > 0 else (44, 104, 176)
+    r, g, b = (round(255 + (channel - 255) * abs(share)) for channel in strong)
+    return f"#{r:02x}{g:02x}{b:02x}"

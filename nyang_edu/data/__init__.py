@@ -1,0 +1,1 @@
+"""Read data: digits now, image folders and loaders later."""

@@ -1,0 +1,162 @@
+"""The contract of every layer: forward saves, backward takes back and adds to the gradients."""
+
+import contextlib
+
+import numpy as np
+
+
+class Memory:
+    """What a layer's forward leaves for its backward: a stack, last in, first out."""
+
+    remembering = True
+
+    def save(self, *values):
+        """Push the values of one forward call, unless remembering is off."""
+        if Memory.remembering:
+            self.__dict__.setdefault("_stack", []).append(values)
+
+    def saved(self):
+        """Pop the values of the latest forward call, a single one without its tuple.
+
+        Raises:
+            RuntimeError: where nothing is left, with the class's name.
+        """
+        if not self.__dict__.get("_stack"):
+            raise RuntimeError(
+                f"{type(self).__name__}.backward was called without a matching forward: "
+                "each backward uses up what one forward saved"
+            )
+        values = self._stack.pop()
+        return values[0] if len(values) == 1 else values
+
+    def forget(self):
+        """Drop everything that is saved."""
+        self.__dict__.pop("_stack", None)
+
+
+class Parameter:
+    """An array that is learned, and its gradient of equal shape and dtype."""
+
+    def __init__(self, data):
+        self.data = np.asarray(data)
+        self.grad = np.zeros_like(self.data)
+
+    def __repr__(self):
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+
+
+@contextlib.contextmanager
+def no_memory():
+    """Run forward passes without saving anything: for inference, not for training."""
+    before, Memory.remembering = Memory.remembering, False
+    try:
+        yield
+    finally:
+        Memory.remembering = before
+
+
+class NyangModel(Memory):
+    """The base of every layer and model: finds its parts, and carries their state."""
+
+    training = True
+
+    def forward(self, *inputs):
+        """Compute the output; a subclass must define it."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def backward(self, dout):
+        """Return the gradient by the input and add to those of the parameters."""
+        raise TypeError(f"{type(self).__name__} does not define backward")
+
+    def __call__(self, *inputs):
+        for _, layer in self.named_layers():
+            layer.forget()
+        return self.forward(*inputs)
+
+    def named_children(self):
+        """Yield (name, value) for each parameter and layer held by an attribute."""
+        for name, value in vars(self).items():
+            entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
+            for key, part in entries:
+                if isinstance(part, (Parameter, NyangModel)):
+                    yield (f"{name}.{key}" if key != "" else name), part
+
+    def named_layers(self, prefix=""):
+        """Yield (name, layer) for this layer and all below it, in definition order."""
+        yield prefix.removesuffix("."), self
+        for name, part in self.named_children():
+            if isinstance(part, NyangModel):
+                yield from part.named_layers(f"{prefix}{name}.")
+
+    def named_parameters(self):
+        """Yield (name, Parameter), each once, even where a layer is used twice."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            for name, part in layer.named_children():
+                if isinstance(part, Parameter) and id(part) not in seen:
+                    seen.add(id(part))
+                    yield (f"{prefix}.{name}" if prefix else name), part
+
+    def parameters(self):
+        """List every Parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def zero_grad(self):
+        """Set every gradient to zero."""
+        for parameter in self.parameters():
+            parameter.grad[...] = 0
+
+    def train(self, training=True):
+        """Switch to training behaviour; returns self."""
+        for _, layer in self.named_layers():
+            layer.training = training
+        return self
+
+    def eval(self):
+        """Switch to inference behaviour; returns self."""
+        return self.train(False)
+
+    def to(self, dtype):
+        """Convert every parameter to a dtype, as np.float64 for gradient checks."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = parameter.grad.astype(dtype)
+        return self
+
+    def state_dict(self):
+        """Copy all parameters into a dict of arrays, with PyTorch's names."""
+        return {name: part.data.copy() for name, part in self.named_parameters()}
+
+    def load_state_dict(self, state):
+        """Copy arrays into the parameters; nothing changes unless all of them fit.
+
+        Raises:
+            ValueError: with every missing, unexpected or misshapen name.
+        """
+        own = dict(self.named_parameters())
+        wrong = [f"missing {name}" for name in own if name not in state]
+        wrong += [f"unexpected {name}" for name in state if name not in own]
+        wrong += [f"{name} has shape {np.shape(state[name])}, expected {own[name].data.shape}"
+                  for name in own if name in state and np.shape(state[name]) != own[name].data.shape]
+        if wrong:
+            raise ValueError(f"{type(self).__name__}: the state does not fit: {'; '.join(wrong)}")
+        for name, part in own.items():
+            part.data[...] = state[name]
+
+    def expect_input(self, x, *shape, dtype=None):
+        """Raise a ValueError or TypeError where x is not as the layer needs it.
+
+        Args:
+            x: the input array.
+            shape: one entry per axis: a number that must match, or a letter that is free.
+            dtype: what x must hold; None accepts any.
+        """
+        name = type(self).__name__
+        fits = np.ndim(x) == len(shape) and all(
+            isinstance(want, str) or want == have for want, have in zip(shape, np.shape(x)))
+        if not fits:
+            want = ", ".join(str(size) for size in shape)
+            raise ValueError(f"{name} expects shape ({want}), received {np.shape(x)}")
+        if dtype is not None and x.dtype != dtype:
+            raise TypeError(f"{name} holds {dtype} parameters, received {x.dtype}: "
+                            f"convert the input with x.astype(np.{dtype})")
