@@ -1,14 +1,29 @@
 """The command ``nyang``: what students, authors and CI call from a terminal."""
 
 import argparse
+import subprocess
 import sys
 
-from .files import CourseError
+from . import progress
+from .building import build, replace_section, section
+from .exporting import (
+    check_chapter,
+    describe_export,
+    export_chapter,
+    notebook_path,
+    read_answers,
+    restore_chapter,
+)
+from .files import CourseError, course_root, read_text, write_atomic
+from .modules import marks, module_path
+from .notebook import hint
+from .proving import as_table, prove
+from .reporting import as_text
 from .source import chapter_paths, find_chapter, load_chapter
 
 
 def main(arguments=None):
-    """Run one command; the exit code is 0, 1 for "not right yet", 2 for wrong use."""
+    """Run one command; exit code 0, 1 for "not right yet", 2 for wrong use."""
     for stream in (sys.stdout, sys.stderr):  # a Windows console may not know every letter
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
@@ -21,36 +36,141 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="nyang", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nyang", description="Build deep learning.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name, run, text, chapters="*"):
+    def add(name, run, text, count="*"):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        if chapters:
-            command.add_argument("chapters", nargs=chapters, metavar="NN",
-                                 help="chapters, as 3, 03 or 03_linear")
+        command.add_argument("names", nargs=count, metavar="NN",
+                             help="a chapter: 3, 03 or 03_linear")
         return command
 
+    add("lab", _lab, "open JupyterLab on a chapter (the first one where none is named)", "?")
+    add("status", _status, "show exercises, points, hints, and whose code the package holds")
+    add("check", _check, "check the exercises of a saved notebook", "+")
+    add("export", _export, "check, then put what passes into the package", "+")
+    add("restore", _restore, "bring the reference's modules back", "+")
+    add("hint", _hint, "show the next hint of an exercise, by its name", "+")
+    command = add("build", _build, "build notebooks and modules from the sources")
+    command.add_argument("--check", action="store_true",
+                         help="change nothing; print differences and exit 1 if there are any")
+    command.add_argument("--run", action="store_true",
+                         help="execute the solutions again even where nothing has changed")
     add("prove", _prove, "prove that every check catches and names every known mistake")
     return parser
 
 
-def _chapters(options):
-    if not options.chapters:
+def _chapters(names):
+    if not names:
         return [load_chapter(path) for path in chapter_paths()]
-    return [find_chapter(key) for key in options.chapters]
+    return [find_chapter(name) for name in names]
+
+
+def _lab(options):
+    root = course_root()
+    chapter = find_chapter(options.names or "00", root)
+    path = notebook_path(root, chapter).relative_to(root)
+    command = [sys.executable, "-m", "jupyterlab", str(path)]
+    try:
+        return subprocess.call(command, cwd=root)
+    except KeyboardInterrupt:  # Ctrl+C stops the server, and that is all
+        return 0
+
+
+def _status(options):
+    root, seen = course_root(), progress.load()
+    for chapter in _chapters(options.names):
+        answers = read_answers(chapter, notebook_path(root, chapter))
+        states = {name: _state(answers.get(name), seen.get(name, {}), exercise)
+                  for name, exercise in chapter.exercises.items()}
+        earned = sum(chapter.exercises[name].points for name, state in states.items()
+                     if state == "passed")
+        total = sum(exercise.points for exercise in chapter.exercises.values())
+        print(f"{chapter.name}  {earned} of {total} points  package: {_owner(root, chapter)}")
+        for name, state in states.items():
+            hints = seen.get(name, {}).get("hints", 0)
+            print(f"    {name:24} {chapter.exercises[name].points} points  {state}"
+                  + (f"  hints used: {hints}" if hints else ""))
+    return 0
+
+
+def _state(answer, entry, exercise):
+    """What is known about the cell as it is saved now."""
+    if answer is None:
+        return "cell not found"
+    mark = progress.fingerprint(answer.source)
+    if mark == progress.fingerprint(exercise.cell.blank()):
+        return "blank"
+    if entry.get("fingerprint") != mark:
+        return "edited, not checked"
+    return "passed" if entry.get("passed") else "not passed"
+
+
+def _owner(root, chapter):
+    """Whose code the chapter's modules hold."""
+    counts = [marks(module_path(root, module)) for module in chapter.modules()]
+    yours, fallen = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    return f"yours {yours}, reference {fallen}" if yours or fallen else "reference"
+
+
+def _check(options):
+    complete = True
+    for name in options.names:
+        chapter, answers = check_chapter(name)
+        for exercise in chapter.exercises:
+            answer = answers.get(exercise)
+            print(as_text(answer.report) if answer else f"not yet  {exercise}: no cell found")
+        complete &= all(e in answers and answers[e].passed for e in chapter.exercises)
+    return 0 if complete else 1
+
+
+def _export(options):
+    root = course_root()
+    for name in options.names:
+        chapter, answers, paths = export_chapter(name, root)
+        print("\n".join(describe_export(root, chapter, answers, paths)))
+    return 0
+
+
+def _restore(options):
+    root = course_root()
+    for name in options.names:
+        paths = restore_chapter(name, root)
+        done = ", ".join(path.relative_to(root).as_posix() for path in paths)
+        print(f"restored: {done or 'nothing, the reference was in place'}")
+    return 0
+
+
+def _hint(options):
+    for name in options.names:
+        hint(name)
+    return 0
+
+
+def _build(options):
+    chapters = _chapters(options.names)
+    count = build(chapters, options.check, options.run)
+    if not options.check and not options.names:
+        readme = course_root() / "README.md"
+        table = replace_section(read_text(readme), "proof", as_table(prove()))
+        count += write_atomic(readme, table)
+    words = "differ from their source" if options.check else "written"
+    print(f"nyang build: {len(chapters)} chapters, {count} files {words}")
+    return 1 if options.check and count else 0
 
 
 def _prove(options):
-    from .proving import as_table, prove
-
-    proofs = prove(_chapters(options))
-    print(as_table(proofs))
-    for proof in proofs:
-        for flaw in proof.flaws:
-            print(f"not proven  {proof.exercise.chapter}/{proof.exercise.name}: {flaw}")
-    return 0 if all(proof.complete for proof in proofs) else 1
+    proofs = prove(_chapters(options.names))
+    table = as_table(proofs)
+    print(table)
+    flaws = [f"{proof.exercise.chapter}/{proof.exercise.name}: {flaw}"
+             for proof in proofs for flaw in proof.flaws]
+    if not options.names and section(read_text(course_root() / "README.md"), "proof") != table:
+        flaws.append("README.md shows another table: run nyang build")
+    for flaw in flaws:
+        print(f"not proven  {flaw}")
+    return 1 if flaws else 0
 
 
 if __name__ == "__main__":

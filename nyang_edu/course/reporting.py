@@ -48,7 +48,7 @@ def body(report):
     lines = []
     if report.failure:
         lines += report.failure.where.splitlines() if report.failure.kind != "blank" else []
-        lines += [_ADVICE[report.failure.kind]] if report.failure.kind in _ADVICE else []
+        lines += _advice(report.failure)
         if report.right:
             lines.append(f"right so far: {', '.join(report.right)}")
     reveal = report.exercise.cell.meta.get("reveal", True)
@@ -60,6 +60,12 @@ def body(report):
         lines += [f"  {line}" for line in textwrap.wrap(mistake.hint, WIDTH - 8)]
     lines.append(_next_steps(report))
     return lines
+
+
+def _advice(failure):
+    if failure.kind == "raised" and failure.text.startswith("NameError"):
+        return ["A helper of your own needs `#| export` as its cell's first line."]
+    return [_ADVICE[failure.kind]] if failure.kind in _ADVICE else []
 
 
 def _without_answer(difference):

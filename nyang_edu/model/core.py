@@ -1,3 +1,4 @@
+# Exported from chapter 03. Change the notebook, then export again.
 """The contract of every layer: forward saves, backward takes back and adds to the gradients."""
 
 import contextlib

@@ -1,4 +1,4 @@
-#| export
+# Exported from chapter 03. Change the notebook, then export again.
 """The linear layer: every output is a weighted sum of all inputs."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# Exported from chapter 03. Change the notebook, then export again.
 """Check any layer's gradients against numerical ones."""
 
 import numpy as np

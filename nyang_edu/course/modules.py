@@ -1,0 +1,96 @@
+"""Make Python modules out of a chapter's exported cells."""
+
+import ast
+import re
+
+from .files import CourseError, read_text
+
+YOURS, REFERENCE = "# yours", "# reference: yours does not pass its check yet"
+_HEADER = "# Exported from chapter {number}. Change the notebook, then export again."
+
+
+def module_path(root, module):
+    """The file of a dotted module: "model.linear" → nyang_edu/model/linear.py."""
+    if not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise CourseError(f"{module!r} is no module's name: write #| export model.linear")
+    return root.joinpath("nyang_edu", *module.split(".")).with_suffix(".py")
+
+
+def module_text(chapter, cells, answers=None):
+    """The module's source.
+
+    ``answers`` maps exercise names to (source, mark); an exercise without an entry
+    is the reference's. With ``answers`` every exercise carries a mark that says whose it is.
+    """
+    parts = [_HEADER.format(number=chapter.number)]
+    for cell in cells:
+        source, mark = cell.solved(), None
+        if answers and cell.exercise in answers:
+            source, mark = answers[cell.exercise]
+        text = strip_directives(source)
+        parts.append(f"{mark}\n{text}" if mark else text)
+    text = parts[0] + "\n" + parts[1] + "\n\n\n" + "\n\n\n".join(parts[2:])
+    return text.rstrip() + "\n"
+
+
+def strip_directives(source):
+    """The source without its ``#|`` lines and without blank lines around it."""
+    return re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE).strip("\n").rstrip()
+
+
+def public_names(text):
+    """The names that a module defines and that do not begin with an underscore."""
+    names = []
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [t.id for t in node.targets if isinstance(t, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def marks(path):
+    """How many exercises of an exported file are the student's, and how many fell back."""
+    lines = read_text(path).splitlines() if path.exists() else []
+    return lines.count(YOURS), lines.count(REFERENCE)
+
+
+def package_init(chapters):
+    """The text of ``nyang_edu/__init__.py``: every public name and where it lives."""
+    homes = {}
+    for chapter in chapters:
+        for module, cells in chapter.modules().items():
+            for name in public_names(module_text(chapter, cells)):
+                if name in homes:
+                    raise CourseError(f"{name} is exported by {homes[name]} and {module}: "
+                                      "each public name comes from one chapter only")
+                homes[name] = module
+    table = "".join(f'    "{name}": "{homes[name]}",\n' for name in sorted(homes))
+    return _INIT.replace("TABLE\n", table)
+
+
+_INIT = '''"""nyang torch: a deep-learning framework in NumPy, exported chapter by chapter.
+
+Names are loaded on first use, so that importing the package costs no more than NumPy, and
+one broken module does not take the others with it.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+TABLE
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nyang_edu' has no attribute {name!r}")
+    return getattr(import_module(f"nyang_edu.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *_HOMES]
+'''
