@@ -11,7 +11,7 @@ from .notebooks import as_json, execute, notebook, read_notebook, skeleton
 from .source import chapter_paths, load_chapter
 
 
-def build(chapters, check=False, run_all=False, say=print):
+def build(chapters, check=False, execute_all=False, say=print):
     """Build the chapters; with ``check`` change nothing and say what would change.
 
     Returns the number of files that differ from what the sources make.
@@ -24,7 +24,7 @@ def build(chapters, check=False, run_all=False, say=print):
         for chapter in chapters:
             for path, text in planned(root, [chapter]):
                 written += _write(root, path, text, say)
-            written += _build_solution(root, chapter, run_all, say)
+            written += _build_solution(root, chapter, execute_all, say)
         return written
 
 
@@ -61,11 +61,11 @@ def _write(root, path, text, say):
     return changed
 
 
-def _build_solution(root, chapter, run_all, say):
+def _build_solution(root, chapter, execute_all, say):
     """Execute the solution's notebook unless the stored one has the same cells."""
     path = _solution_path(root, chapter)
     book = notebook(chapter, solved=True)
-    if path.exists() and not run_all and skeleton(read_notebook(path)) == skeleton(book):
+    if path.exists() and not execute_all and skeleton(read_notebook(path)) == skeleton(book):
         return 0
     say(f"running  {path.relative_to(root)}")
     return write_atomic(path, as_json(execute(book, path.parent, chapter)))

@@ -29,7 +29,7 @@ def main(arguments=None):
             stream.reconfigure(encoding="utf-8", errors="replace")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        return options.command(options)
     except CourseError as error:
         print(f"nyang: {error}", file=sys.stderr)
         return 2
@@ -41,7 +41,7 @@ def _parser():
 
     def add(name, run, text, count="*"):
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
+        command.set_defaults(command=run)
         command.add_argument("names", nargs=count, metavar="NN",
                              help="a chapter: 3, 03 or 03_linear")
         return command
@@ -55,7 +55,7 @@ def _parser():
     command = add("build", _build, "build notebooks and modules from the sources")
     command.add_argument("--check", action="store_true",
                          help="change nothing; print differences and exit 1 if there are any")
-    command.add_argument("--run", action="store_true",
+    command.add_argument("--execute", action="store_true",
                          help="execute the solutions again even where nothing has changed")
     add("prove", _prove, "prove that every check catches and names every known mistake")
     return parser
@@ -150,7 +150,7 @@ def _hint(options):
 
 def _build(options):
     chapters = _chapters(options.names)
-    count = build(chapters, options.check, options.run)
+    count = build(chapters, options.check, options.execute)
     if not options.check and not options.names:
         readme = course_root() / "README.md"
         table = replace_section(read_text(readme), "proof", as_table(prove()))

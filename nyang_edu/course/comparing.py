@@ -39,10 +39,10 @@ def compare(name, got, want, size=1, conditioning=1.0):
     if got is None:
         return Difference(name, "missing", "was not reached", None, want)
     if got.shape != want.shape:
-        text = f"has shape {got.shape}, expected {want.shape}"
+        text = f"got shape {got.shape}, expected {want.shape}"
         return Difference(name, "shape", text, got, want)
     if not _same_kind(got, want):
-        text = f"is {got.dtype}, expected {want.dtype}"
+        text = f"got {got.dtype}, expected {want.dtype}"
         return Difference(name, "dtype", text, got, want)
     wrong = _wrong_elements(got, want, size, conditioning)
     if not wrong.any():
@@ -79,13 +79,13 @@ def _describe(name, got, want, wrong):
     count = int(wrong.sum())
     if got.dtype.kind == "f" and np.isnan(got).any() and not np.isnan(want).any():
         at = _index(np.argwhere(np.isnan(got))[0])
-        text = (f"holds NaN (not a number) at {name}{at}, where {_number(want, at)} was "
-                "expected: look for 0/0, inf - inf, or a log or root of a negative number")
+        text = (f"got NaN (not a number){_place(at)}, expected {_number(want, at)}: "
+                "look for 0/0, inf - inf, or a log or root of a negative number")
         return Difference(name, "nan", text, got, want)
     at = _index(_worst(got, want, wrong))
-    text = f"worst at {name}{at}: got {_number(got, at)}, expected {_number(want, at)}"
+    text = f"got {_number(got, at)}{_place(at)}, expected {_number(want, at)}"
     if got.size > 1:
-        text += f" ({count} of {got.size} elements differ)"
+        text += f" (the worst of {count} wrong elements out of {got.size})"
     return Difference(name, "value", text, got, want)
 
 
@@ -100,6 +100,10 @@ def _worst(got, want, wrong):
 
 def _index(position):
     return f"[{', '.join(str(int(i)) for i in position)}]" if len(position) else ""
+
+
+def _place(at):
+    return f" at {at}" if at else ""
 
 
 def _number(array, at):

@@ -53,7 +53,7 @@ def judge(workshop, implementation, seed=None, given=None):
     report.right = [name for name, verdict in verdicts.items() if not verdict]
     report.passed = not report.differences and report.failure is None
     if report.passed:
-        report.proven = _proven(wanted)
+        report.proven = _proven(exercise, wanted)
     elif report.failure is None or report.failure.kind not in ("blank", "slow"):
         report.named = name_mistakes(workshop, seed, got, wanted)
     return report
@@ -100,7 +100,7 @@ def name_mistakes(workshop, seed, got, wanted):
     for mistake in workshop.mistakes:
         made = workshop.outcomes(mistake.implementation, seed)
         explained = {n for n in names if _agree(n, made, got, wanted, conditioning)}
-        excess = wrong_names(made, wanted, conditioning) - names
+        excess = wrong_names(made, wanted, conditioning) - explained
         if explained:
             candidates.append((mistake, explained, len(excess)))
     return _cover(candidates, names)
@@ -137,9 +137,12 @@ def _cover(candidates, names):
         left -= explained
 
 
-def _proven(wanted):
-    """What a pass has shown: which arrays, on how many draws, and up to which size."""
+def _proven(exercise, wanted):
+    """What a pass has shown: which results, on how many draws, and up to which size."""
     names = list(wanted[0].arrays)
+    if not exercise.cell.meta.get("reveal", True):
+        return f"{', '.join(names)}: right"
     biggest = max((a for o in wanted for a in o.arrays.values()), key=lambda a: a.size)
     shape = f", up to shape {biggest.shape}" if biggest.ndim else ""
-    return f"{', '.join(names)} equal the reference on {len(wanted)} random draws{shape}"
+    verb = "equals" if len(names) == 1 else "equal"
+    return f"{', '.join(names)} {verb} the reference on {len(wanted)} random draws{shape}"

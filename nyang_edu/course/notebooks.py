@@ -44,8 +44,9 @@ def cell_id(cell, used):
 
 
 def _metadata(chapter, cell, solved):
-    """Tags for nbval where outputs are stored; nbgrader's fields (schema 3) on both."""
-    metadata = {"tags": cell.meta["tags"]} if solved and "tags" in cell.meta else {}
+    """Tags (those on stored outputs only where there are any); nbgrader's fields, schema 3."""
+    tags = [tag for tag in cell.meta.get("tags", []) if solved or tag != "nbval-check-output"]
+    metadata = {"tags": tags} if tags else {}
     if cell.exercise:
         exercise = chapter.exercises[cell.exercise]
         metadata["nyang"] = {"exercise": cell.exercise, "stars": exercise.stars}

@@ -21,10 +21,16 @@ def headline(report):
         return f"passed  {name}: {report.proven} ({_count(points, 'point')})"
     if report.failure:
         return f"not yet  {name} {_FAILURES[report.failure.kind].format(f=report.failure)}"
-    wrong = " and ".join(d.name for d in report.differences)
-    verb = "is" if len(report.differences) == 1 else "are"
-    right = f" ({', '.join(report.right)}: right)" if report.right else ""
-    return f"not yet  {name}: {wrong} {verb} wrong{right}"
+    wrong = ", ".join(d.name for d in report.differences)
+    text = f"{wrong} {_is(report.differences)} wrong"
+    if report.right:
+        text += f"; {', '.join(report.right)} {_is(report.right)} right"
+    return f"not yet  {name}: {text}"
+
+
+def _is(names):
+    return "is" if len(names) == 1 else "are"
+
 
 
 _FAILURES = {
@@ -52,7 +58,7 @@ def body(report):
         if report.right:
             lines.append(f"right so far: {', '.join(report.right)}")
     reveal = report.exercise.cell.meta.get("reveal", True)
-    lines += [f"{d.name} {d.text if reveal else _without_answer(d)}"
+    lines += [f"{d.name}: {d.text if reveal else _without_answer(d)}"
               for d in report.differences if d.kind != "missing"]
     for mistake, names in report.named:
         where = f" (in {', '.join(names)})" if len(report.named) > 1 else ""
@@ -71,13 +77,9 @@ def _advice(failure):
 def _without_answer(difference):
     """A prediction's verdict must not print what was to be predicted."""
     if difference.kind == "value" and difference.got.size <= 8:
-        return f"is not {_plain(difference.got)}"
-    return {"shape": f"does not have shape {difference.got.shape}"}.get(
-        difference.kind, "is not right")
-
-
-def _plain(array):
-    return str(array.tolist())
+        return f"it is not {difference.got.tolist()}"
+    return {"shape": f"its shape is not {difference.got.shape}"}.get(
+        difference.kind, "it is not right")
 
 
 def _next_steps(report):
