@@ -13,6 +13,8 @@ _HOMES = {
     "Memory": "model.core",
     "NyangModel": "model.core",
     "Parameter": "model.core",
+    "Parts": "model.core",
+    "expect_input": "model.core",
     "gradcheck": "utility.gradcheck",
     "gradient_errors": "utility.gradcheck",
     "linear_backward": "model.linear",

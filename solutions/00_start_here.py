@@ -44,7 +44,7 @@ use_style()
 # %%
 import numpy as np
 
-wanted = 10.0 ** np.linspace(-4, 6, 200)
+wanted = 10.0 ** np.linspace(-4, 5.9, 200)
 stored = wanted.astype(np.float32).astype(np.float64)
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True)
@@ -358,7 +358,7 @@ def counterexample():
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 1.6))
-draw_chain(ax, ["your\nnotebook", "check", "nyang_edu\npackage", "next\nchapter"],
+draw_chain(ax, ["your\nnotebook", "check", "your\npackage", "next\nchapter"],
            forward=["", "", "passes", "imports", ""])
 plt.show()
 

@@ -38,7 +38,7 @@ use_style()
 # Here are ten such sets of weights. Each is the mean picture of its class, minus the mean of all digits.
 # Nothing has been learned yet. How often is the largest of the ten scores the right class?
 
-# %%
+# %% tags=["nbval-check-output"]
 import numpy as np
 
 images, labels = load_digits_5k()
@@ -52,7 +52,6 @@ for k, ax in enumerate(axes):
     ax.axis("off")
 plt.show()
 
-# %% tags=["nbval-check-output"]
 guess = (x @ templates.T).argmax(axis=1)
 print(f"templates alone: {np.mean(guess == labels):.0%} right, chance would be 10%")
 
@@ -112,7 +111,7 @@ plt.show()
 
 import numpy as np
 
-from nyang_edu.model.core import NyangModel, Parameter
+from nyang_edu.model.core import NyangModel, Parameter, expect_input
 
 # %% exercise="linear_forward" points=2 stars=2
 #| export
@@ -311,7 +310,7 @@ def linear_backward(dout, x, weight):
 # Here $e_i$ is 1 at place $i$ and 0 elsewhere. Two points on both sides are better than one point and $x$
 # itself. The figure shows how much better, and that a smaller step is not always better.
 
-# %%
+# %% tags=["nbval-check-output"]
 steps = 10.0 ** np.arange(-12, 0, 0.25)
 one_sided = (np.exp(1 + steps) - np.exp(1)) / steps
 central = (np.exp(1 + steps) - np.exp(1 - steps)) / (2 * steps)
@@ -322,18 +321,13 @@ ax.loglog(steps, abs(central / np.exp(1) - 1), label="central")
 ax.set(xlabel="step h", ylabel="relative error", title="the slope of exp at 1")
 ax.legend()
 plt.show()
+at_1e_5 = abs(central / np.exp(1) - 1)[np.argmin(abs(steps - 1e-5))]
+print(f"central difference at h = 1e-5, error below 1e-9: {at_1e_5 < 1e-9}")
 
 # %% [markdown]
 # On the right the curve itself is the problem: a wide step sees its bend. On the left rounding is the
 # problem: two nearly equal numbers are subtracted, and few correct digits are left. In between lies a good step.
-
-# %% tags=["nbval-check-output"]
-best = steps[abs(central / np.exp(1) - 1).argmin()]
-print(f"the best step for the central difference is about 1e{np.log10(best):.0f}")
-
-# %% [markdown]
-# The exact place depends on the function. A step of $10^{-5}$ in float64 serves well everywhere in this
-# course, and leaves an error near $10^{-10}$.
+# The exact place depends on the function. In float64 a step of $10^{-5}$ serves well everywhere in this course.
 #
 # ### Exercise 3 ★★: the numerical gradient
 #
@@ -631,8 +625,8 @@ mistake("remembering is ignored", "Where Memory.remembering is False, save must 
 # %% [markdown]
 # ### Given: the base of every layer and model
 #
-# A `Parameter` is an array that is learned, with its gradient. `NyangModel` finds parameters and sub-layers by walking
-# over its own attributes, so that a model is just a class with layers in it. Read it once; every chapter builds on it.
+# A `Parameter` is an array that is learned, with its gradient. A model is a class with layers in its attributes, and
+# `Parts` finds them there. Read the next cells once; every chapter builds on them.
 
 # %%
 #| export model.core
@@ -657,7 +651,7 @@ def no_memory():
         Memory.remembering = before
 
 # %% [markdown]
-# The rules, in one place:
+# The rules of a layer, in one place:
 #
 # 1. `forward` ends its bookkeeping with `self.save(…)`; `backward` begins with `… = self.saved()`.
 # 2. `backward` *adds* to `parameter.grad`, and returns a fresh `dx`. It never writes into `dout` or `x`.
@@ -665,8 +659,45 @@ def no_memory():
 
 # %%
 #| export model.core
-class NyangModel(Memory):
-    """The base of every layer and model: finds its parts, and carries their state."""
+class Parts(Memory):
+    """Finds the layers and parameters of a model by walking over its attributes."""
+
+    def named_children(self):
+        """Yield (name, value) for each parameter and layer held by an attribute."""
+        for name, value in vars(self).items():
+            entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
+            for key, part in entries:
+                if isinstance(part, (Parameter, Parts)):
+                    yield (f"{name}.{key}" if key != "" else name), part
+
+    def named_layers(self, prefix=""):
+        """Yield (name, layer) for this layer and all below it, in definition order."""
+        yield prefix.removesuffix("."), self
+        for name, part in self.named_children():
+            if isinstance(part, Parts):
+                yield from part.named_layers(f"{prefix}{name}.")
+
+    def named_parameters(self):
+        """Yield (name, Parameter), each once, even where a layer is used twice."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            for name, part in layer.named_children():
+                if isinstance(part, Parameter) and id(part) not in seen:
+                    seen.add(id(part))
+                    yield (f"{prefix}.{name}" if prefix else name), part
+
+    def parameters(self):
+        """List every Parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+# %% [markdown]
+# `NyangModel` adds what a model is used for: calling it, switching between training and inference, and
+# carrying its weights in a dict with PyTorch's names.
+
+# %%
+#| export model.core
+class NyangModel(Parts):
+    """The base of every layer and model: forward, backward, and the state they share."""
 
     training = True
 
@@ -682,34 +713,6 @@ class NyangModel(Memory):
         for _, layer in self.named_layers():
             layer.forget()
         return self.forward(*inputs)
-
-    def named_children(self):
-        """Yield (name, value) for each parameter and layer held by an attribute."""
-        for name, value in vars(self).items():
-            entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
-            for key, part in entries:
-                if isinstance(part, (Parameter, NyangModel)):
-                    yield (f"{name}.{key}" if key != "" else name), part
-
-    def named_layers(self, prefix=""):
-        """Yield (name, layer) for this layer and all below it, in definition order."""
-        yield prefix.removesuffix("."), self
-        for name, part in self.named_children():
-            if isinstance(part, NyangModel):
-                yield from part.named_layers(f"{prefix}{name}.")
-
-    def named_parameters(self):
-        """Yield (name, Parameter), each once, even where a layer is used twice."""
-        seen = set()
-        for prefix, layer in self.named_layers():
-            for name, part in layer.named_children():
-                if isinstance(part, Parameter) and id(part) not in seen:
-                    seen.add(id(part))
-                    yield (f"{prefix}.{name}" if prefix else name), part
-
-    def parameters(self):
-        """List every Parameter once."""
-        return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self):
         """Set every gradient to zero."""
@@ -746,30 +749,41 @@ class NyangModel(Memory):
         own = dict(self.named_parameters())
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]
-        wrong += [f"{name} has shape {np.shape(state[name])}, expected {own[name].data.shape}"
-                  for name in own if name in state and np.shape(state[name]) != own[name].data.shape]
+        wrong += [f"{name} has shape {np.shape(state[name])}, expected {part.data.shape}"
+                  for name, part in own.items()
+                  if name in state and np.shape(state[name]) != part.data.shape]
         if wrong:
-            raise ValueError(f"{type(self).__name__}: the state does not fit: {'; '.join(wrong)}")
+            raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(wrong)}")
         for name, part in own.items():
             part.data[...] = state[name]
 
-    def expect_input(self, x, *shape, dtype=None):
-        """Raise a ValueError or TypeError where x is not as the layer needs it.
+# %% [markdown]
+# One helper makes wrong inputs easy to understand: it says what the layer needs, what it got, and what to do.
 
-        Args:
-            x: the input array.
-            shape: one entry per axis: a number that must match, or a letter that is free.
-            dtype: what x must hold; None accepts any.
-        """
-        name = type(self).__name__
-        fits = np.ndim(x) == len(shape) and all(
-            isinstance(want, str) or want == have for want, have in zip(shape, np.shape(x)))
-        if not fits:
-            want = ", ".join(str(size) for size in shape)
-            raise ValueError(f"{name} expects shape ({want}), received {np.shape(x)}")
-        if dtype is not None and x.dtype != dtype:
-            raise TypeError(f"{name} holds {dtype} parameters, received {x.dtype}: "
-                            f"convert the input with x.astype(np.{dtype})")
+# %%
+#| export model.core
+def expect_input(layer, x, *shape, dtype=None):
+    """Raise where an input is not as a layer needs it.
+
+    Args:
+        layer: the layer that speaks.
+        x: its input.
+        shape: one entry per axis: a number that must match, or a letter for a free size.
+        dtype: what x must hold; None accepts any.
+
+    Raises:
+        ValueError: for another number of axes or another size.
+        TypeError: for another dtype: float32 and float64 never mix silently.
+    """
+    name, have = type(layer).__name__, np.shape(x)
+    fits = len(have) == len(shape) and all(
+        isinstance(want, str) or want == size for want, size in zip(shape, have, strict=True))
+    if not fits:
+        want = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name} expects an input of shape ({want}), received {have}")
+    if dtype is not None and x.dtype != dtype:
+        raise TypeError(f"{name} holds {dtype} parameters, received {x.dtype}: "
+                        f"convert the input with x.astype(np.{dtype})")
 
 # %% [markdown]
 # ### Exercise 5 ★★: the layer
@@ -802,7 +816,7 @@ class Linear(NyangModel):
 
     def forward(self, x):
         """Return out (N, out_features) for x (N, in_features)."""
-        self.expect_input(x, "N", self.in_features, dtype=self.weight.data.dtype)
+        expect_input(self, x, "N", self.in_features, dtype=self.weight.data.dtype)
         ### BEGIN SOLUTION save x, then linear_forward; without a bias, add 0
         self.save(x)
         return linear_forward(x, self.weight.data, self.bias.data if self.bias else 0)

@@ -145,4 +145,6 @@ def _proven(exercise, wanted):
     biggest = max((a for o in wanted for a in o.arrays.values()), key=lambda a: a.size)
     shape = f", up to shape {biggest.shape}" if biggest.ndim else ""
     verb = "equals" if len(names) == 1 else "equal"
+    if len(names) > 4:
+        names = [*names[:3], f"{len(names) - 3} more results"]
     return f"{', '.join(names)} {verb} the reference on {len(wanted)} random draws{shape}"

@@ -56,8 +56,40 @@ def no_memory():
         Memory.remembering = before
 
 
-class NyangModel(Memory):
-    """The base of every layer and model: finds its parts, and carries their state."""
+class Parts(Memory):
+    """Finds the layers and parameters of a model by walking over its attributes."""
+
+    def named_children(self):
+        """Yield (name, value) for each parameter and layer held by an attribute."""
+        for name, value in vars(self).items():
+            entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
+            for key, part in entries:
+                if isinstance(part, (Parameter, Parts)):
+                    yield (f"{name}.{key}" if key != "" else name), part
+
+    def named_layers(self, prefix=""):
+        """Yield (name, layer) for this layer and all below it, in definition order."""
+        yield prefix.removesuffix("."), self
+        for name, part in self.named_children():
+            if isinstance(part, Parts):
+                yield from part.named_layers(f"{prefix}{name}.")
+
+    def named_parameters(self):
+        """Yield (name, Parameter), each once, even where a layer is used twice."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            for name, part in layer.named_children():
+                if isinstance(part, Parameter) and id(part) not in seen:
+                    seen.add(id(part))
+                    yield (f"{prefix}.{name}" if prefix else name), part
+
+    def parameters(self):
+        """List every Parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+
+class NyangModel(Parts):
+    """The base of every layer and model: forward, backward, and the state they share."""
 
     training = True
 
@@ -73,34 +105,6 @@ class NyangModel(Memory):
         for _, layer in self.named_layers():
             layer.forget()
         return self.forward(*inputs)
-
-    def named_children(self):
-        """Yield (name, value) for each parameter and layer held by an attribute."""
-        for name, value in vars(self).items():
-            entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
-            for key, part in entries:
-                if isinstance(part, (Parameter, NyangModel)):
-                    yield (f"{name}.{key}" if key != "" else name), part
-
-    def named_layers(self, prefix=""):
-        """Yield (name, layer) for this layer and all below it, in definition order."""
-        yield prefix.removesuffix("."), self
-        for name, part in self.named_children():
-            if isinstance(part, NyangModel):
-                yield from part.named_layers(f"{prefix}{name}.")
-
-    def named_parameters(self):
-        """Yield (name, Parameter), each once, even where a layer is used twice."""
-        seen = set()
-        for prefix, layer in self.named_layers():
-            for name, part in layer.named_children():
-                if isinstance(part, Parameter) and id(part) not in seen:
-                    seen.add(id(part))
-                    yield (f"{prefix}.{name}" if prefix else name), part
-
-    def parameters(self):
-        """List every Parameter once."""
-        return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self):
         """Set every gradient to zero."""
@@ -137,27 +141,34 @@ class NyangModel(Memory):
         own = dict(self.named_parameters())
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]
-        wrong += [f"{name} has shape {np.shape(state[name])}, expected {own[name].data.shape}"
-                  for name in own if name in state and np.shape(state[name]) != own[name].data.shape]
+        wrong += [f"{name} has shape {np.shape(state[name])}, expected {part.data.shape}"
+                  for name, part in own.items()
+                  if name in state and np.shape(state[name]) != part.data.shape]
         if wrong:
-            raise ValueError(f"{type(self).__name__}: the state does not fit: {'; '.join(wrong)}")
+            raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(wrong)}")
         for name, part in own.items():
             part.data[...] = state[name]
 
-    def expect_input(self, x, *shape, dtype=None):
-        """Raise a ValueError or TypeError where x is not as the layer needs it.
 
-        Args:
-            x: the input array.
-            shape: one entry per axis: a number that must match, or a letter that is free.
-            dtype: what x must hold; None accepts any.
-        """
-        name = type(self).__name__
-        fits = np.ndim(x) == len(shape) and all(
-            isinstance(want, str) or want == have for want, have in zip(shape, np.shape(x)))
-        if not fits:
-            want = ", ".join(str(size) for size in shape)
-            raise ValueError(f"{name} expects shape ({want}), received {np.shape(x)}")
-        if dtype is not None and x.dtype != dtype:
-            raise TypeError(f"{name} holds {dtype} parameters, received {x.dtype}: "
-                            f"convert the input with x.astype(np.{dtype})")
+def expect_input(layer, x, *shape, dtype=None):
+    """Raise where an input is not as a layer needs it.
+
+    Args:
+        layer: the layer that speaks.
+        x: its input.
+        shape: one entry per axis: a number that must match, or a letter for a free size.
+        dtype: what x must hold; None accepts any.
+
+    Raises:
+        ValueError: for another number of axes or another size.
+        TypeError: for another dtype: float32 and float64 never mix silently.
+    """
+    name, have = type(layer).__name__, np.shape(x)
+    fits = len(have) == len(shape) and all(
+        isinstance(want, str) or want == size for want, size in zip(shape, have, strict=True))
+    if not fits:
+        want = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name} expects an input of shape ({want}), received {have}")
+    if dtype is not None and x.dtype != dtype:
+        raise TypeError(f"{name} holds {dtype} parameters, received {x.dtype}: "
+                        f"convert the input with x.astype(np.{dtype})")

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from nyang_edu.model.core import NyangModel, Parameter
+from nyang_edu.model.core import NyangModel, Parameter, expect_input
 
 
 def linear_forward(x, weight, bias):
@@ -57,7 +57,7 @@ class Linear(NyangModel):
 
     def forward(self, x):
         """Return out (N, out_features) for x (N, in_features)."""
-        self.expect_input(x, "N", self.in_features, dtype=self.weight.data.dtype)
+        expect_input(self, x, "N", self.in_features, dtype=self.weight.data.dtype)
         self.save(x)
         return linear_forward(x, self.weight.data, self.bias.data if self.bias else 0)
 
