@@ -1,8 +1,10 @@
 """The command ``nyang``: what students, authors and CI call from a terminal."""
 
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from . import progress
 from .building import build, replace_section, section
@@ -72,8 +74,10 @@ def _lab(options):
     chapter = find_chapter(options.names or "00", root)
     path = notebook_path(root, chapter).relative_to(root)
     command = [sys.executable, "-m", "jupyterlab", str(path)]
+    ours = [os.environ.get("JUPYTER_CONFIG_PATH"), str(Path(__file__).parent)]  # labconfig/
+    variables = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, ours))}
     try:
-        return subprocess.call(command, cwd=root)
+        return subprocess.call(command, cwd=root, env=variables)
     except KeyboardInterrupt:  # Ctrl+C stops the server, and that is all
         return 0
 

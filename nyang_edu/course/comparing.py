@@ -70,7 +70,7 @@ def _wrong_elements(got, want, size, conditioning):
     finite = np.isfinite(want)
     scale = np.abs(want[finite]).max(initial=0.0)  # rounding is relative to the terms' size
     with np.errstate(all="ignore"):
-        close = np.abs(got - want) <= rtol * (np.abs(want) + scale)
+        close = np.abs(got - want) <= rtol * np.abs(want) + rtol * scale
     same = (got == want) | (np.isnan(got) & np.isnan(want))
     return np.asarray(~np.where(finite, close, same))
 
@@ -79,21 +79,24 @@ def _describe(name, got, want, wrong):
     count = int(wrong.sum())
     if got.dtype.kind == "f" and np.isnan(got).any() and not np.isnan(want).any():
         at = _index(np.argwhere(np.isnan(got))[0])
-        text = (f"got NaN (not a number){_place(at)}, expected {_number(want, at)}: "
+        text = (f"got NaN (not a number){_place(at)}, expected {_numbers(want, want, at)[0]}: "
                 "look for 0/0, inf - inf, or a log or root of a negative number")
         return Difference(name, "nan", text, got, want)
     at = _index(_worst(got, want, wrong))
-    text = f"got {_number(got, at)}{_place(at)}, expected {_number(want, at)}"
+    given, expected = _numbers(got, want, at)
+    text = f"got {given}{_place(at)}, expected {expected}"
     if got.size > 1:
-        text += f" (the worst of {count} wrong elements out of {got.size})"
+        which = "only wrong element" if count == 1 else f"worst of {count} wrong elements"
+        text += f" (the {which} out of {got.size})"
     return Difference(name, "value", text, got, want)
 
 
 def _worst(got, want, wrong):
     if want.dtype.kind not in "fiuc":
         return np.argwhere(wrong)[0] if want.ndim else ()
+    wide = complex if want.dtype.kind == "c" else float
     with np.errstate(all="ignore"):
-        error = np.abs(got.astype(float) - want.astype(float))
+        error = np.abs(got.astype(wide) - want.astype(wide))
     error = np.where(wrong, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)
     return np.unravel_index(int(error.argmax()), error.shape)
 
@@ -106,6 +109,12 @@ def _place(at):
     return f" at {at}" if at else ""
 
 
-def _number(array, at):
-    value = array[tuple(int(i) for i in at.strip("[]").split(","))] if at else array[()]
-    return f"{value:.6g}" if array.dtype.kind == "f" else str(value)
+def _numbers(got, want, at):
+    """Both elements as text, with as many digits as it takes to tell them apart."""
+    place = tuple(int(i) for i in at.strip("[]").split(",")) if at else ()
+    for digits in (6, 9, 17):
+        shown = [f"{a[place]:.{digits}g}" if a.dtype.kind == "f" else str(a[place])
+                 for a in (got, want)]
+        if shown[0] != shown[1]:
+            break
+    return shown

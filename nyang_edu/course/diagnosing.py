@@ -48,15 +48,27 @@ def judge(workshop, implementation, seed=None, given=None):
     got = _student_outcomes(workshop, implementation, seed, given, wanted)
     report = Report(exercise, seed)
     report.failure = next((o.failure for o in got if o.failure), None)
+    if report.failure and report.failure.kind == "blank":
+        report.failure = _whose_blank(workshop, report.failure)
     verdicts = _verdicts(got, wanted, _conditioning(exercise))
     report.differences = [v for v in verdicts.values() if v]
     report.right = [name for name, verdict in verdicts.items() if not verdict]
     report.passed = not report.differences and report.failure is None
     if report.passed:
         report.proven = _proven(exercise, wanted)
-    elif report.failure is None or report.failure.kind not in ("blank", "slow"):
+    elif report.failure is None or report.failure.kind not in ("blank", "needs", "slow"):
         report.named = name_mistakes(workshop, seed, got, wanted)
     return report
+
+
+def _whose_blank(workshop, failure):
+    """The same failure, or one that names the other exercise in which the blank stands."""
+    if failure.text in workshop.exercise.cell.prompts:
+        return failure
+    others = (exercise.name for exercise in workshop.chapter.exercises.values()
+              if failure.text in exercise.cell.prompts)
+    name = next(others, None)
+    return Failure("needs", name) if name else failure
 
 
 def _conditioning(exercise):

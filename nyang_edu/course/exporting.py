@@ -4,6 +4,7 @@ A cell that passes its check is exported; in the place of any other stands the r
 cell, marked as such. So the package is always whole and the next chapter always runs.
 """
 
+import ast
 import linecache
 import os
 from dataclasses import dataclass, field
@@ -88,7 +89,8 @@ def check_answers(chapter, answers):
 def _judge_cell(chapter, cell, answer, namespace):
     """Run one student's cell on top of what passed so far, and judge what it defines."""
     exercise = chapter.exercises[cell.exercise]
-    trial = dict(namespace)
+    exported = cell.directive("export") is not None
+    trial = {**({} if exported else _imports_before(chapter, cell)), **namespace}
     try:
         for number, extra in enumerate(answer.extras):
             execute(extra, trial, f"<cell {exercise.name} helper {number}>")
@@ -101,8 +103,19 @@ def _judge_cell(chapter, cell, answer, namespace):
         return Report(exercise, 0, failure=Failure("raised", text, _cell_line(error)))
     report = judge(workshop(exercise), implementation, given=trial)
     if report.passed:
-        namespace.update(trial)
+        namespace.update(trial if exported else {exercise.name: implementation})
     return report
+
+
+def _imports_before(chapter, cell):
+    """What the notebook has imported above a cell that stays in it: all of that may be used."""
+    names = {}
+    for above in chapter.cells[:chapter.cells.index(cell)]:
+        if above.kind == "code" and above.role is None and "import" in above.source:
+            lines = [n for n in ast.parse(above.solved()).body
+                     if isinstance(n, (ast.Import, ast.ImportFrom))]
+            exec(compile(ast.Module(lines, []), "<imports>", "exec"), names)  # noqa: S102
+    return names
 
 
 def _cell_line(error):

@@ -3,6 +3,7 @@
 import _thread
 import contextlib
 import signal
+import sys
 import threading
 
 
@@ -25,17 +26,37 @@ def time_limit(seconds):
         yield from _with_interrupt(seconds)
 
 
+def is_cell(filename):
+    """True for the file name of code that came from a student's notebook."""
+    return "ipykernel" in filename or filename.startswith("<cell ")
+
+
 def _with_alarm(seconds):
     def stop(signum, frame):
+        _stop_at_next_line(frame)
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    trace, before = sys.gettrace(), signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again, for an except in an except
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.settrace(trace)
         signal.signal(signal.SIGALRM, before)
+
+
+def _stop_at_next_line(frame):
+    """Raise again at the student's next line: a bare ``except:`` may swallow the first."""
+    def stop(frame, event, argument):
+        if event == "line":
+            raise TooSlow
+
+    while frame:
+        if is_cell(frame.f_code.co_filename):
+            frame.f_trace = stop
+        frame = frame.f_back
+    sys.settrace(lambda frame, *_: None)  # switches tracing on; new frames are let alone
 
 
 def _with_interrupt(seconds):  # Windows has no timer signal

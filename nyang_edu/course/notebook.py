@@ -8,7 +8,7 @@ import sys
 from . import progress, reporting
 from .diagnosing import judge
 from .files import CourseError, is_test_run
-from .probing import is_cell
+from .limits import is_cell
 from .reference import workshop
 from .source import find_exercise
 
@@ -22,7 +22,8 @@ class CheckFailed(AssertionError):
 
     def _render_traceback_(self):
         text = str(self)
-        return [text.splitlines()[0] if self.shown else text]
+        first = text.splitlines()[0]
+        return [(first if len(first) <= 80 else f"{first[:79]}…") if self.shown else text]
 
 
 def check(implementation, seed=None):
@@ -46,7 +47,11 @@ def _resolve(implementation, given):
         exercise = find_exercise(implementation)
         if implementation not in given:
             raise CourseError(f"{implementation} is not defined yet: run its cell first.")
-        return exercise, given[implementation]
+        found = given[implementation]
+        if not callable(found):
+            raise CourseError(f"{implementation} must be a function or class, but it is "
+                              f"a {type(found).__name__}: run the exercise's cell again.")
+        return exercise, found
     name = getattr(implementation, "__name__", None)
     if name is None:
         raise CourseError(
@@ -59,8 +64,8 @@ def _resolve(implementation, given):
 
 def cell_source(implementation):
     """The text of the notebook cell that defined a function or class, or None."""
-    candidates = [implementation] if inspect.isfunction(implementation) else vars(
-        implementation).values()
+    candidates = vars(implementation).values() if inspect.isclass(implementation) else [
+        implementation]
     for function in filter(inspect.isfunction, candidates):
         filename = function.__code__.co_filename
         if is_cell(filename):

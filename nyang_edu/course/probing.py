@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .limits import TooSlow
+from .limits import TooSlow, is_cell
 
 ROUNDS = 5  # fresh draws in one check: shapes and values that agree by luck once do not five times
 
@@ -34,7 +34,7 @@ class Call:
 class Failure:
     """Why a probe stopped early: ``kind`` selects the words, the rest fills them in."""
 
-    kind: str  # "blank", "slow", "raised", "mutated" or "returned"
+    kind: str  # "blank", "needs", "slow", "raised", "mutated" or "returned"
     text: str
     where: str = ""
 
@@ -105,7 +105,12 @@ def _raised(error, outcome):
     line = _student_line(error)
     last = outcome.calls[-1].arguments if outcome.calls else ""
     where = "\n".join(part for part in (line, last and f"it was called as {last}") if part)
-    return Failure("raised", f"{type(error).__name__}: {error}", where)
+    return Failure("raised", exception_text(error), where)
+
+
+def exception_text(error):
+    """The type of an exception, and its message where it has one."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _student_line(error):
@@ -113,13 +118,9 @@ def _student_line(error):
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_cell(frame.filename):
             text = linecache.getline(frame.filename, frame.lineno).strip()
-            return f"line {frame.lineno} of {frame.name}:  {text}"
+            place = "" if frame.name.startswith("<") else f" of {frame.name}"  # <listcomp>
+            return f"line {frame.lineno}{place}:  {text}"
     return ""
-
-
-def is_cell(filename):
-    """True for the file name of code that came from a student's notebook."""
-    return "ipykernel" in filename or filename.startswith("<cell ")
 
 
 def _function_of(error):
@@ -127,13 +128,13 @@ def _function_of(error):
 
 
 def describe(value):
-    """The kind of a value, as far as a caller must care: ("array",), ("tuple", 3), …"""
+    """The kind of a value as a caller sees it: ("array",), ("tuple", 3), ("list", 2), …"""
     if value is None:
         return ("None",)
     if isinstance(value, (np.ndarray, np.generic, bool, int, float)):
         return ("array",)
     if isinstance(value, (tuple, list)):
-        return ("tuple", len(value))
+        return (type(value).__name__, len(value))
     return ("object", type(value).__name__)
 
 
@@ -147,7 +148,8 @@ class _Watch:
     def on(self, implementation):
         """Give the watched function, or watch a class's methods for the time of the block."""
         if not inspect.isclass(implementation):
-            yield self._wrap_function(implementation, implementation.__name__)
+            name = getattr(implementation, "__name__", type(implementation).__name__)
+            yield self._wrap_function(implementation, name)
             return
         methods = {
             name: value for base in reversed(implementation.__mro__[:-1])
@@ -198,7 +200,7 @@ class _Watch:
         call.returned = describe(result)
         for label, value in arrays.items():
             if not _same_bytes(value, before[label]):
-                raise _Stop(Failure("mutated", label, call.arguments))
+                raise _Stop(Failure("mutated", label, f"it was called as {call.arguments}"))
         self._compare_return(call)
         return result
 
@@ -206,12 +208,18 @@ class _Watch:
         if self.expected is None or len(self.outcome.calls) > len(self.expected):
             return
         wanted = self.expected[len(self.outcome.calls) - 1]
-        if wanted.name == call.name and wanted.returned != call.returned and (
-            wanted.returned and wanted.returned[0] != "object"
-        ):
+        if wanted.name == call.name and not _same_return(call.returned, wanted.returned):
             text = f"{call.name} returned {_words(call.returned)}, " \
                    f"but it must return {_words(wanted.returned)}"
-            raise _Stop(Failure("returned", text, call.arguments))
+            raise _Stop(Failure("returned", text, f"it was called as {call.arguments}"))
+
+
+def _same_return(got, wanted):
+    """True where a caller can use one for the other: a list unpacks like a tuple."""
+    if not wanted or wanted[0] == "object":
+        return True
+    several = {"tuple", "list"}
+    return got == wanted or got[0] in several and wanted[0] in several and got[1:] == wanted[1:]
 
 
 def _same_bytes(a, b):
@@ -223,8 +231,8 @@ def _words(kind):
         return "nothing (is a `return` missing?)"
     if kind == ("array",):
         return "one array or number"
-    if kind[0] == "tuple":
-        return f"a tuple of {kind[1]} values"
+    if kind[0] in ("tuple", "list"):
+        return f"a {kind[0]} of {kind[1]} values"
     return f"an object of type {kind[1]}"
 
 
@@ -239,5 +247,7 @@ def _named_arguments(function, args, kwargs, skip):
 def _brief(value):
     if isinstance(value, np.ndarray) and value.size > 4:
         return f"{value.dtype} array of shape {value.shape}"
+    if inspect.isroutine(value):
+        return "a function"
     text = repr(value)
     return text if len(text) <= 60 else f"<{type(value).__name__}>"

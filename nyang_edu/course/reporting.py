@@ -35,6 +35,7 @@ def _is(names):
 
 _FAILURES = {
     "blank": "is still blank. To do: {f.text}",
+    "needs": "needs {f.text}, which is still blank",
     "slow": "was stopped: it was still running after {f.text} s",
     "raised": "stopped with {f.text}",
     "mutated": "changes its input {f.text}",
@@ -64,8 +65,7 @@ def body(report):
         where = f" (in {', '.join(names)})" if len(report.named) > 1 else ""
         lines.append(f"known mistake{where}: {mistake.name}")
         lines += [f"  {line}" for line in textwrap.wrap(mistake.hint, WIDTH - 8)]
-    lines.append(_next_steps(report))
-    return lines
+    return lines + _next_steps(report)
 
 
 def _advice(failure):
@@ -85,8 +85,10 @@ def _without_answer(difference):
 def _next_steps(report):
     name = report.exercise.name
     if report.failure and report.failure.kind == "blank":
-        return f'where to begin: hint("{name}")'
-    return f'the same draw again: check({name}, seed={report.seed})    help: hint("{name}")'
+        return [f'where to begin: hint("{name}")']
+    if report.failure and report.failure.kind == "needs":
+        return [f"write {report.failure.text} first, and run its cell"]
+    return [f"the same draw again: check({name}, seed={report.seed})", f'help: hint("{name}")']
 
 
 def _count(number, word):
@@ -96,13 +98,17 @@ def _count(number, word):
 def as_html(report):
     """The same message as a card, with got, expected and difference drawn."""
     colour = "#2e7d32" if report.passed else "#b3541e"
-    lines = "".join(f"<div style='margin-left:1.2em;white-space:pre-wrap'>{_escape(line)}</div>"
-                    for line in body(report))
+    lines = "".join(f"<div style='margin-left:1.2em;white-space:pre-wrap{_weight(line)}'>"
+                    f"{_escape(line)}</div>" for line in body(report))
     return (
         f"<div style='border-left:4px solid {colour};padding:2px 10px;font-family:monospace'>"
         f"<div style='white-space:pre-wrap'>{_escape(headline(report))}</div>"
         f"{lines}{_pictures(report)}</div>"
     )
+
+
+def _weight(line):
+    return ";font-weight:bold" if line.startswith("known mistake") else ""
 
 
 def _escape(text):
@@ -131,7 +137,8 @@ def draw_difference(difference):
     finite = np.abs(want[np.isfinite(want)]).max(initial=1e-12)
     panels = [(got, "got"), (want, "expected"), (error, "difference")]
     drawn = "".join(_panel(a, label, finite) for a, label in panels)
-    return f"<div style='margin:6px 0'>{_escape(difference.name)}<br>{drawn}</div>"
+    legend = "orange is above 0, blue below, white 0"
+    return f"<div style='margin:6px 0'>{_escape(difference.name)}: {legend}<br>{drawn}</div>"
 
 
 def _panel(array, label, scale):

@@ -63,6 +63,11 @@ class Cell:
         """The source with the solution in place and its markers removed."""
         return _REGION.sub(lambda m: m[3].rstrip("\n"), self.source)
 
+    @property
+    def prompts(self):
+        """What each hole says is to be done there."""
+        return [match[2] for match in _REGION.finditer(self.source)]
+
     def blank(self):
         """The source as the student gets it: each solution is a NotImplementedError."""
         return _REGION.sub(
@@ -163,7 +168,10 @@ def _header_meta(text, number):
 
 def parse_chapter(name, text):
     """Build a Chapter from its source text; raises CourseError where a rule is broken."""
-    chapter = Chapter(name, parse_cells(text), {})
+    try:
+        chapter = Chapter(name, parse_cells(text), {})
+    except CourseError as error:
+        raise CourseError(f"{name}, {error}") from None
     if not chapter.cells:
         raise CourseError(f"{name}: no cell found; a cell begins with a line `# %%`")
     for cell in chapter.cells:
@@ -190,7 +198,7 @@ def _check_code(name, cell):
         raise refuse(name, cell, f"every {BEGIN} needs its {END}")
     if cell.defines or cell.role:
         try:
-            ast.parse(cell.solved())
+            ast.parse(cell.source)  # with the markers, which are comments: lines stay true
         except SyntaxError as error:
             line = cell.line + (error.lineno or 0)
             raise refuse(name, cell, f"syntax error at line {line}: {error.msg}") from None
@@ -200,6 +208,8 @@ def _attach(chapter, cell):
     exercise = chapter.exercises.get(cell.meta[cell.role])
     if exercise is None:
         raise refuse(chapter.name, cell, f"no exercise is called {cell.meta[cell.role]!r}")
+    if getattr(exercise, cell.role):
+        raise refuse(chapter.name, cell, f"{exercise.name} has two {cell.role} cells")
     value = cell
     if cell.role == "hints":
         value = [part.strip() for part in re.split(r"^---$", cell.source, flags=re.MULTILINE)]

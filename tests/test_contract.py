@@ -1,0 +1,305 @@
+"""One public contract, held by every layer and every loss of the framework."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import nyang_edu
+from nyang_edu import (
+    ELU,
+    SELU,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    Flatten,
+    FocalLoss,
+    LeakyReLU,
+    Linear,
+    Loss,
+    MSELoss,
+    NyangFlow,
+    NyangModel,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Swish,
+    Tanh,
+    no_memory,
+    numerical_gradient,
+    relative_error,
+)
+from nyang_edu.model.core import Parts
+
+LIMIT = 1e-6  # relative error of a float64 gradient against central differences
+
+
+def seeded():
+    return np.random.default_rng(7)
+
+
+LAYERS = {
+    "Linear": (lambda: Linear(5, 3, rng=seeded()), (4, 5)),
+    "Linear without bias": (lambda: Linear(5, 3, bias=False, rng=seeded()), (4, 5)),
+    "Flatten": (Flatten, (3, 2, 2, 3)),
+    "NyangFlow": (
+        lambda: NyangFlow(Linear(4, 6, rng=seeded()), Tanh(), Linear(6, 2, rng=seeded())),
+        (3, 4),
+    ),
+    "ReLU": (ReLU, (3, 4)),
+    "LeakyReLU": (LeakyReLU, (3, 4)),
+    "LeakyReLU(0.3)": (lambda: LeakyReLU(0.3), (2, 3, 2, 2)),
+    "ELU": (ELU, (3, 4)),
+    "ELU(0.5)": (lambda: ELU(0.5), (3, 4)),
+    "SELU": (SELU, (3, 4)),
+    "Sigmoid": (Sigmoid, (3, 4)),
+    "Tanh": (Tanh, (3, 4)),
+    "Softmax": (Softmax, (3, 4)),
+    "Softmax(axis=1)": (lambda: Softmax(axis=1), (2, 3, 2, 2)),
+    "Swish": (Swish, (3, 4)),
+}
+
+
+@pytest.fixture(params=LAYERS.values(), ids=LAYERS.keys())
+def case(request):
+    """A float64 layer with perturbed parameters, an input away from kinks, a random dout."""
+    make, shape = request.param
+    rng = np.random.default_rng(11)
+    layer = make().to(np.float64)
+    for parameter in layer.parameters():
+        parameter.data = parameter.data + rng.uniform(0.1, 0.4, parameter.data.shape)
+    x = rng.normal(size=shape)
+    x += np.sign(x) * 0.05  # central differences need room at zero
+    return layer, x, rng.normal(size=layer(x).shape)
+
+
+def test_every_layer_of_the_package_is_here():
+    exported = {getattr(nyang_edu, name) for name in nyang_edu.__all__}
+    layers = {c for c in exported if inspect.isclass(c) and issubclass(c, NyangModel)}
+    tested = {type(make()) for make, _ in LAYERS.values()}
+    assert layers - tested == {NyangModel}
+    assert {c for c in exported if inspect.isclass(c) and issubclass(c, Parts)} == layers | {Parts}
+
+
+def test_gradient_of_the_input(case):
+    layer, x, dout = case
+    numeric = numerical_gradient(lambda moved: float((layer(moved) * dout).sum()), x)
+    layer(x)
+    assert relative_error(layer.backward(dout), numeric) <= LIMIT
+
+
+def test_gradient_of_every_parameter(case):
+    layer, x, dout = case
+    layer.zero_grad()
+    layer(x)
+    layer.backward(dout)
+    for name, parameter in layer.named_parameters():
+        original, analytic = parameter.data, parameter.grad.copy()
+
+        def loss(moved, parameter=parameter):
+            parameter.data = moved
+            return float((layer(x) * dout).sum())
+
+        numeric = numerical_gradient(loss, original)
+        parameter.data = original
+        assert relative_error(analytic, numeric) <= LIMIT, name
+
+
+def test_gradients_accumulate(case):
+    layer, x, dout = case
+    layer.zero_grad()
+    layer(x)
+    layer.backward(dout)
+    once = [p.grad.copy() for p in layer.parameters()]
+    layer(x)
+    layer.backward(dout)
+    for parameter, grad in zip(layer.parameters(), once, strict=True):
+        np.testing.assert_allclose(parameter.grad, 2 * grad, rtol=1e-12)
+
+
+def test_two_forwards_two_backwards_in_reverse(case):
+    layer, x, dout = case
+    layer(x)
+    wanted_first = layer.backward(dout)
+    layer(x * 1.5)
+    wanted_second = layer.backward(dout)
+    layer(x)
+    layer.forward(x * 1.5)
+    np.testing.assert_array_equal(layer.backward(dout), wanted_second)
+    np.testing.assert_array_equal(layer.backward(dout), wanted_first)
+
+
+def test_inputs_stay_as_they_were_and_dx_is_fresh(case):
+    layer, x, dout = case
+    x_before, dout_before = x.copy(), dout.copy()
+    layer(x)
+    dx = layer.backward(dout)
+    np.testing.assert_array_equal(x, x_before)
+    np.testing.assert_array_equal(dout, dout_before)
+    assert dx.shape == x.shape
+    dx[...] = 7.0
+    np.testing.assert_array_equal(dout, dout_before)
+
+
+def test_dtype_is_kept(case):
+    layer, x, dout = case
+    layer.to(np.float32)
+    out = layer(x.astype(np.float32))
+    dx = layer.backward(dout.astype(np.float32))
+    assert out.dtype == np.float32 and dx.dtype == np.float32
+    assert all(p.grad.dtype == np.float32 for p in layer.parameters())
+
+
+def test_memory_is_empty_afterwards_and_backward_needs_a_forward(case):
+    layer, x, dout = case
+    layer(x)
+    layer.backward(dout)
+    for _, part in layer.named_layers():
+        assert not part.__dict__.get("_stack")
+    if not isinstance(layer, NyangFlow):  # a chain keeps nothing itself: its layers speak
+        with pytest.raises(RuntimeError, match=type(layer).__name__):
+            layer.backward(dout)
+
+
+def test_no_memory_leaves_nothing_behind(case):
+    layer, x, _ = case
+    with no_memory():
+        out = layer(x)
+    np.testing.assert_array_equal(out, layer(x))
+    layer(x)
+    with no_memory():
+        layer(x)
+    for _, part in layer.named_layers():
+        assert not part.__dict__.get("_stack")
+
+
+def test_a_non_contiguous_input_gives_the_same(case):
+    layer, x, dout = case
+    wanted = layer(x)
+    wanted_dx = layer.backward(dout)
+    out = layer(np.asfortranarray(x))
+    np.testing.assert_allclose(out, wanted, rtol=1e-12)
+    np.testing.assert_allclose(layer.backward(np.asfortranarray(dout)), wanted_dx, rtol=1e-12)
+
+
+def test_state_dict_round_trip(case):
+    layer, x, _ = case
+    state = layer.state_dict()
+    wanted = layer(x)
+    for parameter in layer.parameters():
+        parameter.data = parameter.data * 0 - 1
+    layer.load_state_dict(state)
+    np.testing.assert_array_equal(layer(x), wanted)
+
+
+LOSSES = {
+    "MSELoss": (MSELoss, lambda rng: (rng.normal(size=(4, 3)), rng.normal(size=(4, 3)))),
+    "BCEWithLogitsLoss": (
+        BCEWithLogitsLoss,
+        lambda rng: (rng.normal(size=(4, 3)) * 3, rng.integers(0, 2, (4, 3)).astype(float)),
+    ),
+    "CrossEntropyLoss": (
+        CrossEntropyLoss, lambda rng: (rng.normal(size=(5, 4)) * 3, rng.integers(0, 4, 5))),
+    "CrossEntropyLoss, soft targets": (
+        CrossEntropyLoss, lambda rng: (rng.normal(size=(5, 4)), rng.dirichlet(np.ones(4), 5))),
+    "FocalLoss": (FocalLoss, lambda rng: (rng.normal(size=(5, 4)), rng.integers(0, 4, 5))),
+    "FocalLoss(gamma=0.5, alpha)": (
+        lambda: FocalLoss(gamma=0.5, alpha=[0.2, 1.0, 2.0, 0.7]),
+        lambda rng: (rng.normal(size=(5, 4)), rng.integers(0, 4, 5)),
+    ),
+}
+
+
+@pytest.fixture(params=LOSSES.values(), ids=LOSSES.keys())
+def loss_case(request):
+    make, draw = request.param
+    return make(), *draw(np.random.default_rng(5))
+
+
+def test_every_loss_of_the_package_is_here():
+    exported = {getattr(nyang_edu, name) for name in nyang_edu.__all__}
+    losses = {c for c in exported if inspect.isclass(c) and issubclass(c, Loss)}
+    assert losses - {type(make()) for make, _ in LOSSES.values()} == {Loss}
+
+
+def test_gradient_of_a_loss(loss_case):
+    loss, pred, target = loss_case
+    numeric = numerical_gradient(lambda moved: loss.forward(moved, target), pred)
+    loss(pred, target)
+    assert relative_error(loss.backward(), numeric) <= LIMIT
+
+
+def test_a_loss_is_a_float_keeps_dtype_and_leaves_its_inputs(loss_case):
+    loss, pred, target = loss_case
+    pred = pred.astype(np.float32)
+    target = target.astype(np.float32) if target.dtype.kind == "f" else target
+    before, target_before = pred.copy(), target.copy()
+    value = loss(pred, target)
+    dpred = loss.backward()
+    assert type(value) is float
+    assert dpred.dtype == np.float32 and dpred.shape == pred.shape
+    np.testing.assert_array_equal(pred, before)
+    np.testing.assert_array_equal(target, target_before)
+
+
+def test_a_loss_refuses_backward_without_forward(loss_case):
+    loss, pred, target = loss_case
+    loss(pred, target)
+    loss.backward()
+    with pytest.raises(RuntimeError, match=type(loss).__name__):
+        loss.backward()
+
+
+@pytest.mark.parametrize("make", [CrossEntropyLoss, FocalLoss])
+@pytest.mark.parametrize("size", [1000.0, -1000.0])
+def test_classification_losses_are_stable(make, size):
+    logits = np.array([[size, 0.0, -size], [0.0, size, size]])
+    loss = make()
+    with np.errstate(all="raise", under="ignore"):
+        value = loss(logits, np.array([0, 1]))
+        dlogits = loss.backward()
+    assert np.isfinite(value) and np.isfinite(dlogits).all()
+
+
+def test_bce_is_stable():
+    logits, target = np.array([1000.0, -1000.0, 0.0]), np.array([0.0, 1.0, 1.0])
+    loss = BCEWithLogitsLoss()
+    with np.errstate(all="raise", under="ignore"):
+        assert loss(logits, target) == pytest.approx((1000 + 1000 + np.log(2)) / 3)
+        np.testing.assert_allclose(loss.backward(), np.array([1, -1, -0.5]) / 3)
+
+
+@pytest.mark.parametrize("make", [CrossEntropyLoss, FocalLoss])
+def test_labels_and_one_hot_rows_agree(make):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 4)), rng.integers(0, 4, 6)
+    loss, other = make(), make()
+    assert loss(logits, labels) == pytest.approx(other(logits, np.eye(4)[labels]))
+    np.testing.assert_allclose(loss.backward(), other.backward())
+
+
+@pytest.mark.parametrize("make", [CrossEntropyLoss, FocalLoss])
+def test_a_label_outside_the_classes_is_refused(make):
+    with pytest.raises(ValueError, match="4"):
+        make()(np.zeros((2, 4)), np.array([0, 4]))
+    with pytest.raises(ValueError, match="-1"):
+        make()(np.zeros((2, 4)), np.array([0, -1]))
+
+
+def test_mse_refuses_the_broadcasting_trap():
+    with pytest.raises(ValueError, match=r"\(4,\).*\(4, 1\)|\(4, 1\).*\(4,\)"):
+        MSELoss()(np.zeros((4, 1)), np.zeros(4))
+
+
+def test_linear_refuses_wrong_inputs():
+    with pytest.raises(ValueError, match=r"\(N, 5\).*\(2, 4\)"):
+        Linear(5, 3)(np.zeros((2, 4), np.float32))
+    with pytest.raises(TypeError, match="float64"):
+        Linear(5, 3)(np.zeros((2, 5)))
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    layer = Linear(2, 2, rng=seeded())
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="missing bias.*unexpected scale.*weight has shape"):
+        layer.load_state_dict({"weight": np.zeros((3, 3)), "scale": np.zeros(1)})
+    np.testing.assert_array_equal(layer.weight.data, before["weight"])
