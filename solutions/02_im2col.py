@@ -42,7 +42,7 @@ use_style()
 # differ: at an edge. Ask this at every place, and a picture of edges appears.
 #
 # The nine numbers that a window is multiplied with are its *weights*. Together they are a
-# *filter*, also called a *kernel*. Two nested loops over the places do the job.
+# *filter*, also called a *kernel*. A loop over the places does the job.
 
 # %%
 def filter_by_loops(image, weight):

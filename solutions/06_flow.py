@@ -96,7 +96,8 @@ plt.show()
 # \text{dout}_{i} = \frac{\partial L}{\partial x_{i}} = \text{dout}_{i+1}\,\frac{\partial f_i}{\partial x_i}
 # \quad\text{for } i = k … 0 .$$
 #
-# The right-hand product is what `layer.backward(dout)` computes. A chain knows no mathematics. It only keeps the order.
+# $\text{dout}_{k+1}$ is handed in from outside. The product is what `layer.backward(dout)` computes. The chain itself
+# does no mathematics. It only keeps the order.
 #
 # Why does a layer that stands *twice* in a chain work? Its memory is a stack (03). Forward pushes the first call,
 # then the second. Reverse order needs the second first, and that is what lies on top. But `layer(x)` starts a fresh
@@ -250,6 +251,14 @@ mistake("the list of layers is turned around for good", "list.reverse() changes 
 mistake("backward stops before the first layer", "The first layer, at place 0, has gradients too. Check where your range "
         "ends, or use reversed(self.layers).",
         swap=("reversed(self.layers):", "reversed(self.layers[1:]):"))
+mistake("return stands inside the loop of forward", "The function ends after its first layer. Move return out by one level.",
+        swap=("""            x = layer.forward(x)
+        return x""", """            x = layer.forward(x)
+            return x"""))
+mistake("return stands inside the loop of backward", "The function ends after the last layer of the chain. Move return out by "
+        "one level.", swap=("""            dout = layer.backward(dout)
+        return dout""", """            dout = layer.backward(dout)
+            return dout"""))
 mistake("names begin with the attribute's name", "PyTorch's Sequential names are only the place: \"0.weight\", and "
         "not \"layers.0.weight\".", swap=("yield str(place), layer", "yield f\"layers.{place}\", layer"))
 mistake("names count from one", "Places count from 0, as Python and PyTorch do.",
@@ -481,8 +490,8 @@ def digit_parameters():
 # $$v \leftarrow m\,v + \text{grad}, \qquad \text{data} \leftarrow \text{data} - \text{lr}\cdot v .$$
 #
 # What changes sign from step to step cancels in $v$. What stays the same adds up, to at most
-# $\text{grad}/(1-m)$. The velocity starts at 0, so the first step is a plain one. This is PyTorch's form. In
-# others `lr` stands inside $v$; the two differ when `lr` changes during training.
+# $\text{grad}/(1-m)$. The velocity starts at 0, so the first step is a plain one. This is PyTorch's form. Elsewhere
+# `lr` stands inside $v$. The two differ when `lr` changes during training.
 #
 # ### Exercise 4 ★★: stochastic gradient descent
 #
@@ -490,8 +499,8 @@ def digit_parameters():
 # state, so that training can be resumed.
 #
 # Yours is `SGD`. Give each parameter a velocity of its own, in the order of `self.parameters`. In `step`, write into
-# `parameter.data`; do not bind it to a new array. A checkpoint or another layer may hold the same array, and has to
-# see it move.
+# `parameter.data`; do not bind it to a new array. Whoever else holds that array, a view of it for instance, has to see
+# it move.
 
 # %%
 #| export training.optimizer
@@ -513,10 +522,11 @@ class Optimizer:
     """
 
     def __init__(self, parameters, lr):
-        self.parameters = list({id(one): one for one in parameters}.values())  # each once
+        self.parameters = list({id(one): one for one in parameters}.values())  # no doubles
         self.lr = float(lr)
         if not self.parameters:
-            raise ValueError("an optimizer needs parameters, received none: pass model.parameters()")
+            raise ValueError("an optimizer needs parameters, received none: "
+                             "pass model.parameters()")
         for one in self.parameters:
             if not isinstance(one, Parameter):
                 raise TypeError(f"an optimizer moves Parameters, received {type(one).__name__}: "
@@ -578,7 +588,8 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = float(momentum)
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, received {momentum}: try 0.9")
+            raise ValueError("momentum must be at least 0 and below 1, "
+                             f"received {momentum}: try 0.9")
         ### BEGIN SOLUTION a list of velocities: zeros, one array per parameter, of its shape and dtype
         self.velocities = [np.zeros_like(one.data) for one in self.parameters]
         ### END SOLUTION
@@ -650,7 +661,8 @@ mistake("the step goes uphill", "The gradient points to where the loss grows. Mo
 mistake("the new gradient is multiplied by 1 - momentum", "That is an average, and its first steps are far too short. Here the "
         "whole gradient is added: v = momentum · v + grad.",
         swap=("velocity += parameter.grad", "velocity += (1 - self.momentum) * parameter.grad"))
-mistake("the momentum is ignored", "The old velocity has to be kept, momentum times, before the gradient is added.",
+mistake("the momentum is ignored", "The old velocity has to be kept, momentum times, before the gradient is added. In a "
+        "loop, velocity = … only binds a name. Write into the array, or into the list.",
         swap=("velocity *= self.momentum", "velocity *= 0"))
 mistake("the old velocity does not fade", "Multiply the old velocity by momentum, or it remembers everything for ever.",
         swap=("            velocity *= self.momentum\n", ""))
@@ -664,6 +676,9 @@ mistake("lr is inside the velocity", "In PyTorch's form v holds pure gradients, 
 mistake("data is bound to a new array", "parameter.data = … makes a new array, and whoever held the old one no longer sees "
         "the parameter move. Use -= , which writes into the array.",
         swap=("parameter.data -= self.lr * velocity", "parameter.data = parameter.data - self.lr * velocity"))
+mistake("the moved data is never written", "parameter.data stays as it was: the new values went into another name. "
+        "Use -= on parameter.data itself.",
+        swap=("parameter.data -= self.lr * velocity", "moved = parameter.data - self.lr * velocity"))
 mistake("all parameters share one velocity", "[array] * n holds the same array n times. Make one for each parameter, "
         "in a list comprehension.",
         swap=("[np.zeros_like(one.data) for one in self.parameters]",
@@ -731,7 +746,7 @@ def roll(lr, momentum, steps=40):
 def draw_roll(ax, lr, momentum):
     path = roll(lr, momentum)
     a, b = np.meshgrid(np.linspace(-5, 3, 80), np.linspace(-3, 3, 80))
-    ax.contour(a, b, a**2 + 10 * b**2, levels=np.array([0.3, 2, 6, 12, 22, 40, 70]), colors=GREY, linewidths=0.6)
+    ax.contour(a, b, a**2 + 10 * b**2, levels=[0.3, 2, 6, 12, 22, 40, 70], colors=GREY, linewidths=0.6)
     ax.plot(*path.T, ".-", color=ORANGE, lw=1)
     ax.plot(0, 0, "+", color=BLUE, ms=12)
     ax.set(xlim=(-5, 3), ylim=(-3, 3), xlabel="$w_0$", ylabel="$w_1$")
@@ -803,8 +818,8 @@ def probe(minibatches, rng):
     yield "sizes of the batches", np.array([len(batch) for batch in batches])
     seen = np.concatenate(batches)
     often = np.bincount(seen, minlength=count)
-    yield "the rarest sample comes how often", int(min(often.min(), 2))
-    yield "the most frequent sample comes once", bool(often.max() == 1)
+    yield "how often the rarest sample comes", int(min(often.min(), 2))
+    yield "the most frequent sample comes only once", bool(often.max() == 1)
     mixed = any(np.ptp(batch) >= size for batch in batches)
     sorted_ = np.array_equal(seen, np.sort(seen))
     yield "the order", "0, 1, 2, …" if sorted_ else "mixed" if mixed else "neighbours stay together"
@@ -816,8 +831,8 @@ def probe(minibatches, rng):
     yield "sizes where batch_size divides count", np.array(even)
 
 # %% mistakes="minibatches"
-mistake("samples are drawn with replacement", "rng.integers may draw a sample twice and leave another out. A permutation holds "
-        "each index once.", swap=("rng.permutation(count)", "rng.integers(0, count, count)"))
+mistake("samples are drawn with replacement", "rng.integers and rng.choice may draw a sample twice and leave another out. A "
+        "permutation holds each index once.", swap=("rng.permutation(count)", "rng.integers(0, count, count)"))
 mistake("the last, smaller batch is dropped", "Every sample counts once an epoch, also those in the last batch that is not "
         "full. Let the loop run to count.",
         swap=("range(0, count, batch_size)", "range(0, count - batch_size + 1, batch_size)"))
@@ -1054,7 +1069,7 @@ for name, model in [("single layer", single), ("network", network)]:
 
 # %% [markdown]
 # The order of the samples and the first weights are drawn from seeds. So a run can be repeated, bit for bit. The next cell
-# enforces that, and the floor of 93 %.
+# puts that to the test, and enforces a floor of 93 %.
 
 # %% tags=["nbval-check-output"]
 accuracy = {name: rows[-1, 2] for name, rows in history.items()}
@@ -1088,7 +1103,7 @@ plt.show()
 # *overfitting*; chapters 10 and 11 bring remedies. (A solid curve is measured on the way through the epoch, a
 # dashed one after it. So the first solid point may lie above its dashed one.)
 #
-# The rows of a weight are pictures again. Top: the ten of the single layer. Middle and bottom: of the network's
+# Each row of a weight matrix is a picture again. Top: the ten of the single layer. Middle and bottom: of the network's
 # 128, the ten that training moved most, and the ten that it moved least.
 
 # %%
@@ -1276,7 +1291,7 @@ def forgotten_zero_grad(grad1, grad2, lr):
 
 # %% [markdown]
 # Compare your formula with the velocity. A forgotten `zero_grad` is momentum with a factor of 1: no gradient ever fades.
-# That is why `SGD` refuses `momentum=1`.
+# `SGD` refuses `momentum=1`, and here it happens unseen.
 #
 # ## Recap
 #

@@ -78,18 +78,14 @@ def test_a_blank_exercise_that_another_one_calls_is_named():
     assert "Box needs double, which is still blank" in said and "write double first" in said
 
 
-REVEALED = ["111", "222", "333"]
-
-
 @pytest.mark.parametrize("answer", [
-    "np.array([5.0, 222.5, 7.0])", "np.zeros(3)", "np.zeros((3, 1))", "np.zeros(3, int)", "np.zeros(2)",
+    "np.array([5.0, 22.5, 7.0])", "np.zeros(3)", "np.zeros((3, 1))", "np.zeros(3, int)", "np.zeros(2)",
     "np.full(3, np.nan)", "np.array([np.inf, 1, 2])", "None", "'text'", "7", "[1, 2]", "1 / 0"])
 def test_a_prediction_never_shows_what_was_to_be_predicted(answer):
     source = f"def guess():\n    return {answer}"
     said, shown = message(source, "guess"), card(source, "guess")
     assert said.startswith("not yet  guess")
-    assert [n for n in REVEALED if n in said.replace(answer, "") or n in shown.replace(answer, "")] == [
-        n for n in REVEALED if n in answer and n in said.replace(answer, "")]
+    assert [number for number in ("111", "222", "333") if number in said + shown] == []
     assert "<svg" not in shown and "expected" not in said
 
 
@@ -107,11 +103,9 @@ NASTY = {
     "a mistake's hint": ("return x * x", "<b>two</b> times x, not x times x"),
     "an exception's text": ("raise ValueError('<script>alert(2)</script> & \"quoted\"')",
                             "<script>alert(2)</script> & \"quoted\""),
-    "the student's line": ("return x[x<0].reshape(5) + 1 <script", "SyntaxError"),
     "the student's own class": ("return type('<img src=x onerror=alert(3)>', (), {})()",
                                 "<img src=x onerror=alert(3)>"),
 }
-del NASTY["the student's line"]
 
 
 @pytest.mark.parametrize("case", NASTY)

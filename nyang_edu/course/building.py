@@ -20,12 +20,10 @@ def build(chapters, check=False, execute_all=False, say=print):
     if check:
         return sum(_differs(root, path, text, say) for path, text in planned(root, chapters))
     with locked(root), _as_test_run():
-        written = 0
-        for chapter in chapters:
-            for path, text in planned(root, [chapter]):
-                written += _write(root, path, text, say)
-            written += _build_solution(root, chapter, execute_all, say)
-        return written
+        files = list(planned(root, chapters))  # all of them, or a refusal before the first is written
+        written = sum(_write(root, path, text, say) for path, text in files)
+        return written + sum(_build_solution(root, chapter, execute_all, say)
+                             for chapter in chapters)
 
 
 def planned(root, chapters):

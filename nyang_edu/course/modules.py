@@ -57,9 +57,12 @@ def marks(path):
 
 def package_init(chapters):
     """The text of ``nyang_edu/__init__.py``: every public name and where it lives."""
-    homes = {}
+    homes, owners = {}, {}
     for chapter in chapters:
         for module, cells in chapter.modules().items():
+            if owners.setdefault(module, chapter.name) != chapter.name:
+                raise CourseError(f"{module} is exported by {owners[module]} and {chapter.name}: "
+                                  "a module belongs to one chapter only")
             for name in public_names(module_text(chapter, cells)):
                 if name in homes:
                     raise CourseError(f"{name} is exported by {homes[name]} and {module}: "

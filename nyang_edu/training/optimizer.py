@@ -17,10 +17,11 @@ class Optimizer:
     """
 
     def __init__(self, parameters, lr):
-        self.parameters = list({id(one): one for one in parameters}.values())  # each once
+        self.parameters = list({id(one): one for one in parameters}.values())  # no doubles
         self.lr = float(lr)
         if not self.parameters:
-            raise ValueError("an optimizer needs parameters, received none: pass model.parameters()")
+            raise ValueError("an optimizer needs parameters, received none: "
+                             "pass model.parameters()")
         for one in self.parameters:
             if not isinstance(one, Parameter):
                 raise TypeError(f"an optimizer moves Parameters, received {type(one).__name__}: "
@@ -81,7 +82,8 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = float(momentum)
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, received {momentum}: try 0.9")
+            raise ValueError("momentum must be at least 0 and below 1, "
+                             f"received {momentum}: try 0.9")
         self.velocities = [np.zeros_like(one.data) for one in self.parameters]
 
     def step(self):
