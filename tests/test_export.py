@@ -86,7 +86,7 @@ def test_a_magic_gets_a_word_on_where_it_belongs(tiny, capsys):
     hand_in(tiny, {"double": FALL_BACK["cell magic"][0]})
     main(["check", "1"])
     said = capsys.readouterr().out
-    assert "line 1:  %%time" in said and "cell of its own" in said
+    assert "line 1:  %%time" in said and "cell of their own" in said
 
 
 def test_a_blank_notebook_exports_the_reference_and_earns_nothing(tiny, capsys):

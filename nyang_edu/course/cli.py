@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from . import progress
+from .answers import read_answers
 from .building import build, replace_section, section
 from .exporting import (
     check_chapter,
     describe_export,
     export_chapter,
     notebook_path,
-    read_answers,
     restore_chapter,
 )
 from .files import CourseError, course_root, read_text, write_atomic

@@ -107,33 +107,43 @@ def _verdicts(got, wanted, conditioning):
 def name_mistakes(workshop, seed, got, wanted):
     """The fewest known mistakes that explain the wrong arrays, each with those arrays."""
     conditioning = _conditioning(workshop.exercise)
-    names = wrong_names(got, wanted, conditioning)
+    names = wrong_names(workshop, got, wanted)
+    entries = [_entries(outcome) for outcome in got]
     candidates = []
     for mistake in workshop.mistakes:
         made = workshop.outcomes(mistake.implementation, seed)
-        explained = {n for n in names if _agree(n, made, got, wanted, conditioning)}
-        excess = wrong_names(made, wanted, conditioning) - explained
+        explained = _agreeing(names, made, entries, wanted, conditioning)
         if explained:
+            excess = wrong_of_mistake(workshop, mistake, seed) - explained
             candidates.append((mistake, explained, len(excess)))
     return _cover(candidates, names)
 
 
-def wrong_names(got, wanted, conditioning=1.0):
+def wrong_names(workshop, got, wanted):
     """The names of all wrong arrays, with STOPPED where a run did not finish."""
-    verdicts = _verdicts(got, wanted, conditioning)
+    verdicts = _verdicts(got, wanted, _conditioning(workshop.exercise))
     wrong = {name for name, verdict in verdicts.items() if verdict and verdict.kind != "missing"}
     return wrong | ({STOPPED} if any(o.failure for o in got) else set())
 
 
-def _agree(name, made, got, wanted, conditioning):
-    """True where a mistake's array equals the student's in every round."""
-    for mine, theirs, reference in zip(made, got, wanted, strict=False):
-        a, b = _entries(mine).get(name), _entries(theirs).get(name)
-        if (a is None) != (b is None):
-            return False
-        if a is not None and compare(name, a, b, reference.size, conditioning):
-            return False
-    return True
+def wrong_of_mistake(workshop, mistake, seed):
+    """The names of the arrays that a known mistake gets wrong; worked out once per seed."""
+    return workshop.remember(("wrong", mistake.name, seed), lambda: wrong_names(
+        workshop, workshop.outcomes(mistake.implementation, seed),
+        workshop.outcomes(workshop.reference, seed)))
+
+
+def _agreeing(names, made, entries, wanted, conditioning):
+    """Those of the wrong names whose array in a mistake equals the student's in every round."""
+    left = set(names)
+    for mine, theirs, reference in zip(map(_entries, made), entries, wanted, strict=False):
+        for name in list(left):
+            a, b = mine.get(name), theirs.get(name)
+            same = a is b if a is None or b is None else compare(
+                name, a, b, reference.size, conditioning) is None
+            if not same:
+                left.discard(name)
+    return left
 
 
 def _cover(candidates, names):

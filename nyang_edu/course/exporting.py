@@ -4,131 +4,23 @@ A cell that passes its check is exported; in the place of any other stands the r
 cell, marked as such. So the package is always whole and the next chapter always runs.
 """
 
-import ast
-import linecache
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from .diagnosing import Report, judge
+from .answers import check_answers, read_answers
+from .diagnosing import judge
 from .files import CourseError, course_root, is_test_run, keep_copy, locked, write_atomic
 from .modules import REFERENCE, YOURS, module_path, module_text, strip_directives
 from .notebook import cell_source
-from .notebooks import read_notebook
-from .probing import Failure
 from .progress import fingerprint, record
-from .reference import execute, workshop
+from .reference import workshop
 from .reporting import headline
 from .source import chapter_paths, find_chapter, load_chapter
-
-
-@dataclass
-class Answer:
-    """A student's cell for one exercise, the helpers before it, and its Report."""
-
-    source: str = ""
-    extras: list = field(default_factory=list)
-    report: Report = None
-
-    @property
-    def passed(self):
-        return bool(self.report and self.report.passed)
 
 
 def notebook_path(root, chapter):
     """The student's notebook of a chapter."""
     return root / "chapters" / f"{chapter.name}.ipynb"
-
-
-def read_answers(chapter, path):
-    """The student's exercise cells by name, each with the exported helper cells before it.
-
-    A cell is found by its id, and where that is gone by the name that it defines.
-    """
-    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
-    by_id = {c.get("id"): c["source"] for c in cells}
-    answers, known = {}, set()
-    for name in chapter.exercises:
-        source = by_id.get(f"exercise-{name}") or _defining(cells, name)
-        if source:
-            answers[name] = Answer(source)
-            known.add(source)
-    given = {strip_directives(cell.solved()) for cell in chapter.cells}
-    pending = []
-    for cell in cells:
-        source = cell["source"]
-        if source in known:
-            owner = next(a for a in answers.values() if a.source == source)
-            owner.extras, pending = pending, []
-        elif source.startswith("#| export") and strip_directives(source) not in given:
-            pending.append(source)
-    return answers
-
-
-def _defining(cells, name):
-    starts = (f"def {name}(", f"class {name}(", f"class {name}:")
-    found = [c["source"] for c in cells
-             if any(line.startswith(starts) for line in c["source"].splitlines())]
-    return found[-1] if found else None
-
-
-def check_answers(chapter, answers):
-    """Judge every answer in order; a failed one is replaced by the reference for the next."""
-    namespace = {"__name__": f"student_{chapter.name}"}
-    for cell in chapter.cells:
-        if not cell.defines:
-            continue
-        answer = answers.get(cell.exercise)
-        if answer:
-            answer.report = _judge_cell(chapter, cell, answer, namespace)
-        if not (answer and answer.passed):
-            execute(cell.solved(), namespace, f"<reference {chapter.name}:{cell.line}>")
-    return answers
-
-
-def _judge_cell(chapter, cell, answer, namespace):
-    """Run one student's cell on top of what passed so far, and judge what it defines."""
-    exercise = chapter.exercises[cell.exercise]
-    exported = cell.directive("export") is not None
-    trial = {**({} if exported else _imports_before(chapter, cell)), **namespace}
-    try:
-        for number, extra in enumerate(answer.extras):
-            execute(extra, trial, f"<cell {exercise.name} helper {number}>")
-        execute(answer.source, trial, f"<cell {exercise.name}>")
-        implementation = trial[exercise.name]
-    except KeyError:
-        return Report(exercise, 0, failure=Failure("raised", f"no {exercise.name} defined"))
-    except BaseException as error:  # a cell may raise anything, SystemExit included
-        text = f"{type(error).__name__}: {error}"
-        return Report(exercise, 0, failure=Failure("raised", text, _cell_line(error)))
-    report = judge(workshop(exercise), implementation, given=trial)
-    if report.passed:
-        namespace.update(trial if exported else {exercise.name: implementation})
-    return report
-
-
-def _imports_before(chapter, cell):
-    """What the notebook has imported above a cell that stays in it: all of that may be used."""
-    names = {}
-    for above in chapter.cells[:chapter.cells.index(cell)]:
-        if above.kind == "code" and above.role is None and "import" in above.source:
-            lines = [n for n in ast.parse(above.solved()).body
-                     if isinstance(n, (ast.Import, ast.ImportFrom))]
-            exec(compile(ast.Module(lines, []), "<imports>", "exec"), names)  # noqa: S102
-    return names
-
-
-def _cell_line(error):
-    """The line of the student's cell at which it stopped, a syntax error's included."""
-    if isinstance(error, SyntaxError) and error.text:
-        return f"line {error.lineno}:  {error.text.strip()}"
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    if not trace:
-        return ""
-    text = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
-    return f"line {trace.tb_lineno}:  {text.strip()}"
 
 
 def check_chapter(key, root=None, path=None):
@@ -146,20 +38,26 @@ def export_chapter(key, root=None, path=None):
     """Write a chapter's modules from the student's notebook; (chapter, answers, paths)."""
     root = root or course_root()
     chapter, answers = check_chapter(key, root, path)
-    chosen = {name: _choice(chapter, name, answers.get(name)) for name in chapter.exercises}
-    texts = {module_path(root, module): module_text(chapter, cells, chosen)
+    texts = {module_path(root, module): module_text(chapter, cells, _chosen(cells, answers))
              for module, cells in chapter.modules().items()}
     with locked(root):
         written = [path for path, text in texts.items() if _replace(root, path, text)]
     return chapter, answers, written
 
 
-def _choice(chapter, name, answer):
-    """(source, mark) of what stands in the package for one exercise."""
-    if answer is None or not answer.passed:
-        return chapter.exercises[name].cell.solved(), REFERENCE
-    parts = [strip_directives(source) for source in [*answer.extras, answer.source]]
-    return "\n\n\n".join(parts), YOURS
+def _chosen(cells, answers):
+    """{exercise: (source, mark)} for one module; a helper stands before its first use."""
+    chosen, held = {}, set()
+    for cell in filter(lambda cell: cell.exercise, cells):
+        answer = answers.get(cell.exercise)
+        if not (answer and answer.passed):
+            chosen[cell.exercise] = cell.solved(), REFERENCE
+            continue
+        helpers = [source for source in answer.helpers if source not in held]
+        held.update(helpers)
+        parts = [strip_directives(source) for source in [*helpers, answer.source]]
+        chosen[cell.exercise] = "\n\n\n".join(parts), YOURS
+    return chosen
 
 
 def _replace(root, path, text):

@@ -1,7 +1,9 @@
 """Make Python modules out of a chapter's exported cells."""
 
 import ast
+import builtins
 import re
+import symtable
 
 from .files import CourseError, read_text
 
@@ -47,6 +49,25 @@ def public_names(text):
         elif isinstance(node, ast.Assign):
             names += [t.id for t in node.targets if isinstance(t, ast.Name)]
     return [name for name in names if not name.startswith("_")]
+
+
+def names_defined(text):
+    """The names that code binds at its top level; of broken code, its functions and classes."""
+    try:
+        symbols = symtable.symtable(text, "<cell>", "exec").get_symbols()
+    except (SyntaxError, ValueError):
+        return set(re.findall(r"^(?:def|class)\s+(\w+)", text, re.MULTILINE))
+    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+
+
+def names_missing(text):
+    """The names that a module's code reads and neither it nor Python defines."""
+    tables, read = [symtable.symtable(text, "<module>", "exec")], set()
+    for table in tables:  # grows while it is walked
+        tables += table.get_children()
+        read |= {s.get_name() for s in table.get_symbols()
+                 if s.is_referenced() and (s.is_global() or table.get_type() == "module")}
+    return read - names_defined(text) - set(dir(builtins)) - {"__file__"}
 
 
 def marks(path):

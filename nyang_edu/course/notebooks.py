@@ -78,12 +78,12 @@ def read_notebook(path):
     try:
         book = json.loads(read_text(path))
         for cell in book["cells"]:
-            cell["source"] = "".join(cell["source"])
+            cell |= {"source": "".join(cell["source"]), "cell_type": cell["cell_type"]}
     except FileNotFoundError:
         raise CourseError(f"There is no notebook {path}.") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{path} is no readable notebook: {error!r}. "
-                          "A copy of the original comes back with `nyang restore`.") from None
+        raise CourseError(f"{path} is no readable notebook: {error!r}. `nyang build "
+                          f"{path.stem}` makes it anew; .nyang/kept/ keeps this one.") from None
     return book
 
 

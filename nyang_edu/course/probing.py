@@ -23,11 +23,15 @@ ROUNDS = 5  # fresh draws in one check: shapes and values that agree by luck onc
 
 @dataclass
 class Call:
-    """One call from the probe: how it is written, and the kind of value that came back."""
+    """One call from the probe: what was given to it, and the kind of value that came back."""
 
     name: str
-    arguments: str
-    returned: tuple
+    given: dict
+    returned: tuple = ()
+
+    def __str__(self):
+        given = ", ".join(f"{label}={_brief(value)}" for label, value in self.given.items())
+        return f"it was called as {self.name}({given})"
 
 
 @dataclass
@@ -103,8 +107,8 @@ def _as_array(value):
 
 def _raised(error, outcome):
     line = _student_line(error)
-    last = outcome.calls[-1].arguments if outcome.calls else ""
-    where = "\n".join(part for part in (line, last and f"it was called as {last}") if part)
+    last = str(outcome.calls[-1]) if outcome.calls else ""
+    where = "\n".join(part for part in (line, last) if part)
     return Failure("raised", exception_text(error), where)
 
 
@@ -192,15 +196,16 @@ class _Watch:
         arrays = {label: value for label, value in given.items()
                   if isinstance(value, np.ndarray)}
         before = {label: value.copy() for label, value in arrays.items()}
-        shown = ", ".join(f"{label}={_brief(value)}" for label, value in given.items())
-        call = Call(name, f"{name}({shown})", ())
+        if self.outcome.calls:
+            self.outcome.calls[-1].given = {}  # only the latest call is ever shown
+        call = Call(name, {**given, **before})
         self.outcome.calls.append(call)
         self.outcome.size = max([self.outcome.size, *(a.size for a in arrays.values())])
         result = function(*args, **kwargs)
         call.returned = describe(result)
         for label, value in arrays.items():
             if not _same_bytes(value, before[label]):
-                raise _Stop(Failure("mutated", label, f"it was called as {call.arguments}"))
+                raise _Stop(Failure("mutated", label, str(call)))
         self._compare_return(call)
         return result
 
@@ -211,7 +216,7 @@ class _Watch:
         if wanted.name == call.name and not _same_return(call.returned, wanted.returned):
             text = f"{call.name} returned {_words(call.returned)}, " \
                    f"but it must return {_words(wanted.returned)}"
-            raise _Stop(Failure("returned", text, f"it was called as {call.arguments}"))
+            raise _Stop(Failure("returned", text, str(call)))
 
 
 def _same_return(got, wanted):

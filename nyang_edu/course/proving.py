@@ -4,10 +4,11 @@ A check that cannot fail proves nothing about a student. So each known mistake i
 a student's answer, over many seeds, and must lose its points under its own name.
 """
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from .diagnosing import STOPPED, judge, name_mistakes, wrong_names
+from .diagnosing import STOPPED, judge, name_mistakes, wrong_of_mistake
 from .probing import Outcome
 from .reference import workshop
 from .source import chapter_paths, load_chapter
@@ -27,10 +28,6 @@ class Proof:
     named: int = 0
     pairs: int = 0
     flaws: list = field(default_factory=list)
-
-    @property
-    def complete(self):
-        return not self.flaws
 
 
 def prove_exercise(exercise, seeds=SEEDS):
@@ -74,7 +71,7 @@ def _prove_pairs(shop, mistakes, proof):
     """Two mistakes made at once in different arrays must both be named."""
     wanted = shop.outcomes(shop.reference, 0)
     made = {m.name: shop.outcomes(m.implementation, 0) for m in mistakes}
-    wrong = {name: wrong_names(run, wanted) for name, run in made.items()}
+    wrong = {m.name: wrong_of_mistake(shop, m, 0) for m in mistakes}
     for one, two in combinations(made, 2):
         if not wrong[one] or not wrong[two] or wrong[one] & wrong[two]:
             continue
@@ -91,8 +88,9 @@ def _prove_pairs(shop, mistakes, proof):
 def prove(chapters=None, seeds=SEEDS):
     """The Proofs of all exercises of the chapters (all where None), in order."""
     chapters = chapters or [load_chapter(path) for path in chapter_paths()]
-    return [prove_exercise(exercise, seeds)
-            for chapter in chapters for exercise in chapter.exercises.values()]
+    exercises = [exercise for chapter in chapters for exercise in chapter.exercises.values()]
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(prove_exercise, exercises, [seeds] * len(exercises)))
 
 
 def as_table(proofs):

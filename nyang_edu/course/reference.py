@@ -52,17 +52,23 @@ class Workshop:
     def __init__(self, exercise, chapter, namespace):
         self.exercise, self.chapter, self.namespace = exercise, chapter, namespace
         self.reference = self.namespace[exercise.name]
-        self._outcomes = {}
+        self._memory = {}
+
+    def remember(self, key, compute):
+        """The result of ``compute()``, worked out once for each key."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return self._memory[key]
 
     def outcomes(self, implementation, seed):
         """What the probe yields for the reference or a mistake, all rounds; kept per seed."""
-        key = (id(implementation), seed)
-        if key not in self._outcomes:
+        def compute():
             calls = None
             if implementation is not self.reference:
                 calls = [o.calls for o in self.outcomes(self.reference, seed)]
-            self._outcomes[key] = run_rounds(self.probe(), implementation, seed, calls)
-        return self._outcomes[key]
+            return run_rounds(self.probe(), implementation, seed, calls)
+
+        return self.remember(("outcomes", id(implementation), seed), compute)
 
     def probe(self, given=None):
         """The exercise's probe function, ready to run."""

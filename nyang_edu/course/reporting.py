@@ -1,6 +1,7 @@
 """Put a Report into words: plain text everywhere, HTML with pictures in JupyterLab."""
 
 import html
+import re
 import textwrap
 
 import numpy as np
@@ -71,6 +72,8 @@ def body(report):
 def _advice(failure):
     if failure.kind == "raised" and failure.text.startswith("NameError"):
         return ["A helper of your own needs `#| export` as its cell's first line."]
+    if failure.text.startswith("SyntaxError") and re.match(r"line \d+:\s+[%!]", failure.where):
+        return ["A module cannot hold lines with % or !: move them to a cell of their own."]
     return [_ADVICE[failure.kind]] if failure.kind in _ADVICE else []
 
 
