@@ -120,6 +120,9 @@ class Student:
         where = {"metadata": {"path": str(self.path.parent)}}
         self.client = NotebookClient(nbformat.v4.new_notebook(), timeout=120, resources=where,
                                      kernel_name="python3", allow_errors=True)
+        # nbclient's own Output widget writes to a channel that it also reads from, and now
+        # and then misses a reply by that; without it pictures just land under their cell
+        self.client.widget_registry = {}
         with self.client.setup_kernel(env=self.variables):
             yield self
 

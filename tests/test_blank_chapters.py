@@ -77,6 +77,7 @@ def test_in_a_blank_chapter_only_what_needs_an_exercise_fails(course, chapter):
     for name in exercises:
         verdict = failed[f"check-{name}"]
         assert verdict.error == "CheckFailed"
+        assert verdict.traceback == verdict.message  # outside JupyterLab there is no card
         first_line = verdict.message.splitlines()[0]
         blank = re.fullmatch(r"not yet  (\w+) (is still blank\. To do: \S.*|"
                              r"needs (\w+), which is still blank)", first_line)

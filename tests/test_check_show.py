@@ -21,7 +21,10 @@ def tiny(tmp_path, monkeypatch):
 
 
 def box(put="self.value = value * 2", get="return self.value", more=""):
-    return f"class Box:\n    def put(self, value):\n        {put}\n\n    def get(self):\n        {get}\n{more}"
+    return (
+        f"class Box:\n    def put(self, value):\n        {put}\n\n"
+        f"    def get(self):\n        {get}\n{more}"
+    )
 
 
 def card(source, name, seed=0):
@@ -31,24 +34,54 @@ def card(source, name, seed=0):
 BLANK = "raise NotImplementedError('{}')"
 BOXES = {
     "right": (box(), None),
-    "own helper method": (box(put="self.keep(value)", more="\n    def keep(self, v):\n        self.value = v + v"), None),
-    "all blank": (box(BLANK.format("keep twice the value"), BLANK.format("give it back")),
-                  ["Box is still blank. To do: keep twice the value", 'hint("Box")']),
-    "half blank": (box(get=BLANK.format("give it back")),
-                   ["Box is still blank. To do: give it back", "right so far: kept"]),
-    "a method is missing": ("class Box:\n    def put(self, value):\n        self.value = value * 2",
-                            ["AttributeError: 'Box' object has no attribute 'get'", "right so far: kept"]),
-    "no methods at all": ("class Box:\n    pass", ["AttributeError: 'Box' object has no attribute 'put'"]),
-    "a constructor that wants more": (box(more="\n    def __init__(self, size):\n        pass"),
-                                      ["TypeError", "missing 1 required positional argument: 'size'"]),
-    "a function in place of a class": ("def Box():\n    return 3", ["AttributeError: 'int' object has no attribute 'put'"]),
-    "nothing comes back": (box(get="self.value"), ["Box.get returned nothing", "known mistake: nothing comes back"]),
-    "exception in a method": (box(get="return self.valeu"),
-                              ["AttributeError: 'Box' object has no attribute 'valeu'",
-                               "line 6 of get:  return self.valeu", "called as Box.get()"]),
-    "a method changes its input": (box(put="value *= 2\n        self.value = value"),
-                                   ["Box changes its input value", "called as Box.put(value="]),
-    "a wrong value": (box(put="self.value = value"), ["value: got", "known mistake: the value is not doubled"]),
+    "own helper method": (
+        box(put="self.keep(value)", more="\n    def keep(self, v):\n        self.value = v + v"),
+        None,
+    ),
+    "all blank": (
+        box(BLANK.format("keep twice the value"), BLANK.format("give it back")),
+        ["Box is still blank. To do: keep twice the value", 'hint("Box")'],
+    ),
+    "half blank": (
+        box(get=BLANK.format("give it back")),
+        ["Box is still blank. To do: give it back", "right so far: kept"],
+    ),
+    "a method is missing": (
+        "class Box:\n    def put(self, value):\n        self.value = value * 2",
+        ["AttributeError: 'Box' object has no attribute 'get'", "right so far: kept"],
+    ),
+    "no methods at all": (
+        "class Box:\n    pass",
+        ["AttributeError: 'Box' object has no attribute 'put'"],
+    ),
+    "a constructor that wants more": (
+        box(more="\n    def __init__(self, size):\n        pass"),
+        ["TypeError", "missing 1 required positional argument: 'size'"],
+    ),
+    "a function in place of a class": (
+        "def Box():\n    return 3",
+        ["AttributeError: 'int' object has no attribute 'put'"],
+    ),
+    "nothing comes back": (
+        box(get="self.value"),
+        ["Box.get returned nothing", "known mistake: nothing comes back"],
+    ),
+    "exception in a method": (
+        box(get="return self.valeu"),
+        [
+            "AttributeError: 'Box' object has no attribute 'valeu'",
+            "line 6 of get:  return self.valeu",
+            "called as Box.get()",
+        ],
+    ),
+    "a method changes its input": (
+        box(put="value *= 2\n        self.value = value"),
+        ["Box changes its input value", "called as Box.put(value="],
+    ),
+    "a wrong value": (
+        box(put="self.value = value"),
+        ["value: got", "known mistake: the value is not doubled"],
+    ),
 }
 
 
@@ -72,15 +105,31 @@ def test_a_check_leaves_the_students_class_as_it_was():
 
 
 def test_a_blank_exercise_that_another_one_calls_is_named():
-    namespace_source = ("def double(x):\n    raise NotImplementedError('twice each element')\n\n"
-                        + box(put="self.value = double(value)"))
+    namespace_source = (
+        "def double(x):\n    raise NotImplementedError('twice each element')\n\n"
+        + box(put="self.value = double(value)")
+    )
     said = message(namespace_source, "Box")
     assert "Box needs double, which is still blank" in said and "write double first" in said
 
 
-@pytest.mark.parametrize("answer", [
-    "np.array([5.0, 22.5, 7.0])", "np.zeros(3)", "np.zeros((3, 1))", "np.zeros(3, int)", "np.zeros(2)",
-    "np.full(3, np.nan)", "np.array([np.inf, 1, 2])", "None", "'text'", "7", "[1, 2]", "1 / 0"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "np.array([5.0, 22.5, 7.0])",
+        "np.zeros(3)",
+        "np.zeros((3, 1))",
+        "np.zeros(3, int)",
+        "np.zeros(2)",
+        "np.full(3, np.nan)",
+        "np.array([np.inf, 1, 2])",
+        "None",
+        "'text'",
+        "7",
+        "[1, 2]",
+        "1 / 0",
+    ],
+)
 def test_a_prediction_never_shows_what_was_to_be_predicted(answer):
     source = f"def guess():\n    return {answer}"
     said, shown = message(source, "guess"), card(source, "guess")
@@ -95,16 +144,23 @@ def test_a_right_prediction_is_only_called_right(capsys):
 
 
 def test_an_exercise_that_may_be_revealed_shows_the_expected_value():
-    assert re.search(r"out: got \S+ at \[\d, \d\], expected \d", message("def double(x):\n    return x * 3", "double"))
+    assert re.search(
+        r"out: got \S+ at \[\d, \d\], expected \d",
+        message("def double(x):\n    return x * 3", "double"),
+    )
 
 
 NASTY = {
     "a mistake's name": ("return x * x", "x is squared <script>alert(1)</script>"),
     "a mistake's hint": ("return x * x", "<b>two</b> times x, not x times x"),
-    "an exception's text": ("raise ValueError('<script>alert(2)</script> & \"quoted\"')",
-                            "<script>alert(2)</script> & \"quoted\""),
-    "the student's own class": ("return type('<img src=x onerror=alert(3)>', (), {})()",
-                                "<img src=x onerror=alert(3)>"),
+    "an exception's text": (
+        "raise ValueError('<script>alert(2)</script> & \"quoted\"')",
+        '<script>alert(2)</script> & "quoted"',
+    ),
+    "the student's own class": (
+        "return type('<img src=x onerror=alert(3)>', (), {})()",
+        "<img src=x onerror=alert(3)>",
+    ),
 }
 
 
@@ -118,7 +174,11 @@ def test_a_card_escapes_whatever_it_shows(case):
 
 def test_a_wrong_matrix_is_drawn_as_got_expected_and_difference():
     page = card("def double(x):\n    out = x * 2\n    out[1, 2] = -7\n    return out", "double")
-    assert re.findall(r"<figcaption>(\w+)</figcaption>", page)[:3] == ["got", "expected", "difference"]
+    assert re.findall(r"<figcaption>(\w+)</figcaption>", page)[:3] == [
+        "got",
+        "expected",
+        "difference",
+    ]
     assert page.count("<rect") == 2 * 3 * 12  # two wrong arrays, three panels of 3 × 4
     assert "got[1, 2] = -7" in page
     differences = re.findall(r"fill='(#\w+)'><title>difference\[(\d, \d)\]", page)
@@ -127,7 +187,8 @@ def test_a_wrong_matrix_is_drawn_as_got_expected_and_difference():
 
 @pytest.mark.parametrize("wrong", ["np.nan", "np.inf", "-np.inf"])
 def test_drawing_survives_what_is_no_number(wrong):
-    source = f"def double(x):\n    out = x * 2\n    out[0, 0] = {wrong}\n    out[1, 1] = 5\n    return out"
+    body = f"out = x * 2\n    out[0, 0] = {wrong}\n    out[1, 1] = 5\n    return out"
+    source = f"def double(x):\n    {body}"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         page = card(source, "double")
@@ -135,12 +196,17 @@ def test_drawing_survives_what_is_no_number(wrong):
         assert "fill='#888888'><title>got[0, 0]" in page
 
 
-@pytest.mark.parametrize("shape, drawn", [((3, 4), 12), ((2, 5, 3, 4), 12), ((40, 3), 0), ((7,), 0), ((), 0)])
+@pytest.mark.parametrize(
+    "shape, drawn", [((3, 4), 12), ((2, 5, 3, 4), 12), ((40, 3), 0), ((7,), 0), ((), 0)]
+)
 def test_only_what_fits_is_drawn_and_of_a_stack_the_worst_slice(tiny, monkeypatch, shape, drawn):
     text = TINY.replace("rng.normal(size=(3, 4)) + 3", f"np.asarray(rng.normal(size={shape})) + 3")
     (tiny / "solutions" / "01_tiny.py").write_text(text, encoding="utf-8")
-    page = card("def double(x):\n    out = np.array(x * 2.0)\n    out.flat[-1:] += 50\n"
-                "    return out.astype(x.dtype)", "double")
+    page = card(
+        "def double(x):\n    out = np.array(x * 2.0)\n    out.flat[-1:] += 50\n"
+        "    return out.astype(x.dtype)",
+        "double",
+    )
     assert page.count("<title>got[") == 2 * drawn
     if drawn:
         assert f"fill='#ffffff'><title>difference[{shape[-2] - 1}, {shape[-1] - 1}]" not in page
@@ -158,9 +224,12 @@ def test_in_jupyterlab_card_and_text_are_shown_and_one_line_is_raised(monkeypatc
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     with pytest.raises(CheckFailed) as failed:
         check(define("def double(x):\n    return x * 3", "double"), seed=4)
-    report = judge(workshop(find_exercise("double")), define("def double(x):\n    return x * 3", "double"), 4)
+    report = judge(
+        workshop(find_exercise("double")), define("def double(x):\n    return x * 3", "double"), 4
+    )
     assert shown == [{"text/html": as_html(report), "text/plain": as_text(report)}]
-    assert failed.value._render_traceback_() == [as_text(report).splitlines()[0]]
+    assert failed.value._render_traceback_() == ["not yet  double: the card above says why"]
+    assert str(failed.value) == as_text(report)
 
 
 def test_a_hint_in_a_test_run_is_always_the_first_one(capsys):

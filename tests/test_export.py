@@ -1,8 +1,5 @@
 """From a saved notebook into the package: what is taken, what falls back, what is never lost."""
 
-import os
-import subprocess
-import sys
 from collections import ChainMap
 
 import pytest
@@ -10,7 +7,7 @@ from tinycourse import RIGHT, WRONG_DOUBLE, cell_of, code_cell, hand_in, make_co
 
 from nyang_edu.course.cli import main
 from nyang_edu.course.exporting import export_chapter, restore_chapter
-from nyang_edu.course.files import CourseError, read_text
+from nyang_edu.course.files import read_text
 from nyang_edu.course.modules import REFERENCE, YOURS, marks
 
 
@@ -56,7 +53,10 @@ HELPER = "#| export\ndef helped(x):\n    return x + x\n"
 FALL_BACK = {
     "wrong": (WRONG_DOUBLE, None),
     "syntax error": ("def double(x):\n    return x +\n", "SyntaxError"),
-    "raises SystemExit": ("import sys\nsys.exit()\ndef double(x):\n    return x * 2\n", "SystemExit"),
+    "raises SystemExit": (
+        "import sys\nsys.exit()\ndef double(x):\n    return x * 2\n",
+        "SystemExit",
+    ),
     "raises anything": ("raise RuntimeError('stop')", "RuntimeError: stop"),
     "raises a KeyError": ("{}['gone']\ndef double(x):\n    return x * 2\n", "KeyError: 'gone'"),
     "cell magic": ("%%time\ndef double(x):\n    return x * 2\n", "SyntaxError"),
@@ -66,8 +66,10 @@ FALL_BACK = {
     "another name": ("#| export\ndef doubled(x):\n    return x * 2\n", "no double defined"),
     "a null byte": ("def double(x):\0\n    return x * 2\n", "Error"),
     "an endless cell": ("while True:\n    pass\n", "was still running after 0.5 s"),
-    "an endless cell that swallows": ("while True:\n    try:\n        int('x')\n    except:\n        pass\n",
-                                      "was still running after 0.5 s"),
+    "an endless cell that swallows": (
+        "while True:\n    try:\n        int('x')\n    except:\n        pass\n",
+        "was still running after 0.5 s",
+    ),
 }
 
 
@@ -76,7 +78,9 @@ def test_the_reference_stands_in_for_what_does_not_pass(tiny, capsys, case):
     source, words = FALL_BACK[case]
     passed, answers, _ = export(tiny, ChainMap({"double": source}, RIGHT))
     assert passed == {"double": False, "centre": True, "Box": True, "guess": True}
-    assert f"{REFERENCE}\ndef double(x):" in module(tiny) and f"{YOURS}\ndef centre(x):" in module(tiny)
+    assert f"{REFERENCE}\ndef double(x):" in module(tiny) and f"{YOURS}\ndef centre(x):" in module(
+        tiny
+    )
     assert load(tiny)["double"](4) == 8
     main(["check", "1"])
     assert (words or "x is tripled") in capsys.readouterr().out
@@ -125,9 +129,18 @@ def emptied_and_answered_elsewhere(cells):
     return [*cells, code_cell(RIGHT["double"])]
 
 
-@pytest.mark.parametrize("change", [
-    moved_to_the_end, renamed_id, without_ids, pasted_twice, answered_elsewhere,
-    emptied_and_answered_elsewhere, lambda cells: cells[::-1]])
+@pytest.mark.parametrize(
+    "change",
+    [
+        moved_to_the_end,
+        renamed_id,
+        without_ids,
+        pasted_twice,
+        answered_elsewhere,
+        emptied_and_answered_elsewhere,
+        lambda cells: cells[::-1],
+    ],
+)
 def test_an_answer_is_found_wherever_it_went(tiny, change):
     passed, _, _ = export(tiny, RIGHT, change=change)
     assert passed == dict.fromkeys(RIGHT, True)
@@ -144,9 +157,11 @@ def test_a_deleted_exercise_falls_back_and_is_called_missing(tiny, capsys):
 
 def before(id_, *sources):
     """Insert cells with these sources above the cell `id_`."""
+
     def change(cells):
         at = cells.index(cell_of(cells, id_))
         return cells[:at] + [code_cell(s, f"extra{i}") for i, s in enumerate(sources)] + cells[at:]
+
     return change
 
 
@@ -157,8 +172,11 @@ def test_an_exported_helper_goes_along(tiny):
 
 
 def test_a_helper_without_export_stays_and_the_message_says_so(tiny, capsys):
-    hand_in(tiny, {"double": HELPED},
-            change=before("exercise-double", HELPER.removeprefix("#| export\n")))
+    hand_in(
+        tiny,
+        {"double": HELPED},
+        change=before("exercise-double", HELPER.removeprefix("#| export\n")),
+    )
     main(["check", "1"])
     said = capsys.readouterr().out
     assert "NameError: name 'helped' is not defined" in said and "#| export" in said
@@ -168,8 +186,9 @@ def test_a_helper_without_export_stays_and_the_message_says_so(tiny, capsys):
 
 def test_a_helper_serves_later_exercises_even_where_the_next_one_fails(tiny):
     centre = "#| export\ndef centre(x):\n    return x - helped(x.mean()) / 2, x.mean()\n"
-    passed, _, _ = export(tiny, {"double": WRONG_DOUBLE, "centre": centre},
-                          change=before("exercise-double", HELPER))
+    passed, _, _ = export(
+        tiny, {"double": WRONG_DOUBLE, "centre": centre}, change=before("exercise-double", HELPER)
+    )
     assert (passed["double"], passed["centre"]) == (False, True)
     assert module(tiny).count("def helped") == 1
     assert load(tiny)["centre"](load(tiny)["np"].arange(3.0))[1] == 1
@@ -178,10 +197,15 @@ def test_a_helper_serves_later_exercises_even_where_the_next_one_fails(tiny):
 def test_a_helper_goes_into_each_module_that_uses_it_once(tiny):
     box = RIGHT["Box"].replace("value + value", "helped(value)")
     centre = "#| export\ndef centre(x):\n    return x - helped(x.mean()) / 2, x.mean()\n"
-    passed, _, _ = export(tiny, {"double": HELPED, "centre": centre, "Box": box},
-                          change=before("exercise-double", HELPER))
+    passed, _, _ = export(
+        tiny,
+        {"double": HELPED, "centre": centre, "Box": box},
+        change=before("exercise-double", HELPER),
+    )
     assert passed["double"] and passed["centre"] and passed["Box"]
-    assert module(tiny).count("def helped") == module(tiny, "utility/box.py").count("def helped") == 1
+    assert (
+        module(tiny).count("def helped") == module(tiny, "utility/box.py").count("def helped") == 1
+    )
     made = load(tiny, "utility/box.py")["Box"]()
     made.put(4)
     assert made.get() == 8
@@ -196,77 +220,3 @@ def test_code_that_its_module_cannot_run_falls_back(tiny, capsys):
     made = load(tiny, "utility/box.py")["Box"]()
     made.put(4)
     assert made.get() == 8
-
-
-def test_restore_brings_back_the_reference_byte_for_byte(tiny):
-    reference = {p: p.read_bytes() for p in (tiny / "nyang_edu").rglob("*.py")}
-    assert len(reference) == 2
-    export(tiny, RIGHT)
-    assert all(p.read_bytes() != text for p, text in reference.items())
-    assert main(["restore", "1"]) == 0
-    assert {p: p.read_bytes() for p in (tiny / "nyang_edu").rglob("*.py")} == reference
-    assert restore_chapter("1", tiny) == []
-
-
-def test_whatever_is_overwritten_is_kept(tiny):
-    path = tiny / "nyang_edu/model/tiny.py"
-    path.write_text("# my own experiment\n", encoding="utf-8")
-    export(tiny, RIGHT)
-    first = path.read_bytes()
-    restore_chapter("1", tiny)
-    kept = {p.read_bytes() for p in (tiny / ".nyang/kept").rglob("tiny.py")}
-    assert kept == {b"# my own experiment\n", first}
-
-
-def test_the_notebook_is_never_written(tiny):
-    data = hand_in(tiny, RIGHT).read_bytes()
-    for command in (["check", "1"], ["export", "1"], ["restore", "1"], ["status"]):
-        main(command)
-    assert (tiny / "chapters/01_tiny.ipynb").read_bytes() == data
-
-
-@pytest.mark.parametrize("data", [
-    b"", b"{", b"<<<<<<< HEAD\n{}", b"[]", b"{}", b'{"cells": [{}]}', b'{"cells": [{"source": "x"}]}',
-    b'{"cells": [{"cell_type": "code", "source": null}]}', b"\xff\xfe\x00", b'{"cells": {"a": 1}}', None])
-@pytest.mark.parametrize("command", ["check", "export", "status"])
-def test_an_unreadable_notebook_is_refused_in_one_line_and_nothing_changes(tiny, capsys, data, command):
-    path = hand_in(tiny, {})
-    path.unlink() if data is None else path.write_bytes(data)
-    modules = module(tiny)
-    assert main([command, "1"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("nyang: ") and "01_tiny.ipynb" in said and said.count("\n") == 1
-    assert module(tiny) == modules
-
-
-def test_two_exports_at_once_leave_whole_files(tiny):
-    hand_in(tiny, RIGHT)
-    command = [sys.executable, "-m", "nyang_edu.course.cli", "export", "1"]
-    env = {k: v for k, v in os.environ.items() if k != "NYANG_PROGRESS"}
-    runs = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for _ in range(3)]
-    ends = [(*run.communicate(timeout=60), run.returncode) for run in runs]
-    assert [code for _, _, code in ends] == [0, 0, 0], ends
-    assert marks(tiny / "nyang_edu/model/tiny.py") == (2, 0) and load(tiny)["double"](4) == 8
-    assert not list(tiny.rglob(".tiny.py.*"))
-    assert sum("exported: nyang_edu" in out for out, _, _ in ends) == 1
-
-
-def test_a_write_that_fails_leaves_the_old_file(tiny, monkeypatch):
-    hand_in(tiny, RIGHT)
-    before = module(tiny)
-    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        export_chapter("1", tiny)
-    assert module(tiny) == before and not list(tiny.rglob(".tiny.py.*"))
-
-
-def test_ctrl_c_stops_an_export(tiny):
-    hand_in(tiny, {"double": "raise KeyboardInterrupt\n"})
-    with pytest.raises(KeyboardInterrupt):
-        export_chapter("1", tiny)
-
-
-def test_export_of_no_chapter_is_refused():
-    with pytest.raises(CourseError, match="No chapter is called 'nine'"):
-        export_chapter("nine")

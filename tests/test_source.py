@@ -30,33 +30,41 @@ def test_cells_have_kind_source_and_line():
 
 
 def test_a_line_that_only_resembles_a_header_stays_in_its_cell():
-    assert [c.source for c in parse_cells("# %%\n# %%time\n#%%\n    # %%")] == ["# %%time\n#%%\n    # %%"]
+    assert [c.source for c in parse_cells("# %%\n# %%time\n#%%\n    # %%")] == [
+        "# %%time\n#%%\n    # %%"
+    ]
 
 
-@pytest.mark.parametrize("header, meta", [
-    ('exercise="f" points=2 stars=3', {"exercise": "f", "points": 2, "stars": 3}),
-    ('tags=["a", "b=1"] reveal=false', {"tags": ["a", "b=1"], "reveal": False}),
-    ('conditioning=1e7 limit=0.5', {"conditioning": 1e7, "limit": 0.5}),
-    ('a="x=1 y=2" b=null', {"a": "x=1 y=2", "b": None}),
-    ("", {}),
-])
+@pytest.mark.parametrize(
+    "header, meta",
+    [
+        ('exercise="f" points=2 stars=3', {"exercise": "f", "points": 2, "stars": 3}),
+        ('tags=["a", "b=1"] reveal=false', {"tags": ["a", "b=1"], "reveal": False}),
+        ("conditioning=1e7 limit=0.5", {"conditioning": 1e7, "limit": 0.5}),
+        ('a="x=1 y=2" b=null', {"a": "x=1 y=2", "b": None}),
+        ("", {}),
+    ],
+)
 def test_metadata_of_a_header_is_json(header, meta):
     assert parse_cells(f"# %% {header}\nx")[0].meta == meta
 
 
-@pytest.mark.parametrize("source, name, value", [
-    ("#| export", "export", ""),
-    ("#| export model.core", "export", "model.core"),
-    ("x = 1\n#|  default_exp   a.b  ", "default_exp", "a.b"),
-    ("#| exported", "export", None),
-    ("# | export", "export", None),
-    ("  #| export", "export", None),
-])
+@pytest.mark.parametrize(
+    "source, name, value",
+    [
+        ("#| export", "export", ""),
+        ("#| export model.core", "export", "model.core"),
+        ("x = 1\n#|  default_exp   a.b  ", "default_exp", "a.b"),
+        ("#| exported", "export", None),
+        ("# | export", "export", None),
+        ("  #| export", "export", None),
+    ],
+)
 def test_directives(source, name, value):
     assert parse_cells(f"# %%\n{source}")[0].directive(name) == value
 
 
-HOLES = f'''# %% exercise="f"
+HOLES = f"""# %% exercise="f"
 def f(a):
     {BEGIN} the "first" hole, θ
     a += 1
@@ -69,7 +77,7 @@ def f(a):
         a -= 1
         {END}
     return a
-'''
+"""
 
 
 def test_solved_keeps_the_solutions_and_drops_every_marker():
@@ -106,17 +114,24 @@ def test_a_complete_chapter_holds_exercises_with_all_their_parts():
     assert list(chapter.exercises) == ["double", "centre", "Box", "guess"]
     assert [e.points for e in chapter.exercises.values()] == [2, 1, 3, 1]
     assert [e.stars for e in chapter.exercises.values()] == [2, 2, 3, 1]
-    assert all(e.probe.role == "probe" and e.mistakes.role == "mistakes"
-               for e in chapter.exercises.values())
+    assert all(
+        e.probe.role == "probe" and e.mistakes.role == "mistakes"
+        for e in chapter.exercises.values()
+    )
     assert chapter.exercises["double"].hints == [
-        "Direction of double.", "Formula of double.", "Skeleton of double."]
+        "Direction of double.",
+        "Formula of double.",
+        "Skeleton of double.",
+    ]
     assert (chapter.number, chapter.title) == ("01", "Tiny things")
 
 
 def test_modules_collect_exported_cells_under_default_and_named_targets():
     modules = parse(TINY).modules()
     assert {m: [c.exercise for c in cells] for m, cells in modules.items()} == {
-        "model.tiny": [None, "double", "centre"], "utility.box": [None, "Box"]}
+        "model.tiny": [None, "double", "centre"],
+        "utility.box": [None, "Box"],
+    }
 
 
 def swapped(old, new):
@@ -125,32 +140,85 @@ def swapped(old, new):
 
 
 REFUSALS = {
-    "solution without END": ("    return x * 2\n    ### END SOLUTION\n", "    return x * 2\n",
-                             "needs its ### END SOLUTION", 'exercise="double"'),
-    "END before BEGIN": ("    ### BEGIN SOLUTION twice each element\n    return x * 2\n    ### END SOLUTION",
-                         "    ### END SOLUTION\n    return x * 2\n    ### BEGIN SOLUTION twice",
-                         "needs its ### END SOLUTION", 'exercise="double"'),
-    "no solution at all": ("    ### BEGIN SOLUTION twice each element\n    return x * 2\n    ### END SOLUTION\n",
-                           "    return x * 2\n", "double has no ### BEGIN SOLUTION", 'exercise="double"'),
+    "solution without END": (
+        "    return x * 2\n    ### END SOLUTION\n",
+        "    return x * 2\n",
+        "needs its ### END SOLUTION",
+        'exercise="double"',
+    ),
+    "END before BEGIN": (
+        "    ### BEGIN SOLUTION twice each element\n    return x * 2\n    ### END SOLUTION",
+        "    ### END SOLUTION\n    return x * 2\n    ### BEGIN SOLUTION twice",
+        "needs its ### END SOLUTION",
+        'exercise="double"',
+    ),
+    "no solution at all": (
+        "    ### BEGIN SOLUTION twice each element\n    return x * 2\n    ### END SOLUTION\n",
+        "    return x * 2\n",
+        "double has no ### BEGIN SOLUTION",
+        'exercise="double"',
+    ),
     "syntax error": ("return x * 2", "return x *", "syntax error", 'exercise="double"'),
-    "syntax error in a probe": ('yield "out", double(x)', 'yield "out" double(x)', "syntax error",
-                                'probe="double"'),
-    "missing probe": ('# %% probe="double"', "# %%", "double has no probe cell", 'exercise="double"'),
-    "missing mistakes": ('# %% mistakes="double"', "# %%", "double has no mistakes cell",
-                         'exercise="double"'),
-    "missing hints": ('# %% [markdown] hints="double"', "# %% [markdown]", "double has no hints cell",
-                      'exercise="double"'),
-    "missing check": ("check(double)", "double", "exactly one cell check(double)", 'exercise="double"'),
-    "two checks": ("check(centre)", "check(double)", "exactly one cell check(double)",
-                   'exercise="double"'),
-    "exercise twice": ('exercise="centre"', 'exercise="double"', "double is defined twice",
-                       'exercise="double" points=1'),
-    "probe of nothing": ('probe="double"', 'probe="dubble"', "no exercise is called 'dubble'",
-                         'probe="dubble"'),
-    "two probes": ('probe="centre"', 'probe="double"', "double has two probe cells",
-                   'probe="double"'),
-    "value that is no JSON": ("points=2 stars=2 limit", "points=two stars=2 limit",
-                              "points= needs a JSON value", "points=two"),
+    "syntax error in a probe": (
+        'yield "out", double(x)',
+        'yield "out" double(x)',
+        "syntax error",
+        'probe="double"',
+    ),
+    "missing probe": (
+        '# %% probe="double"',
+        "# %%",
+        "double has no probe cell",
+        'exercise="double"',
+    ),
+    "missing mistakes": (
+        '# %% mistakes="double"',
+        "# %%",
+        "double has no mistakes cell",
+        'exercise="double"',
+    ),
+    "missing hints": (
+        '# %% [markdown] hints="double"',
+        "# %% [markdown]",
+        "double has no hints cell",
+        'exercise="double"',
+    ),
+    "missing check": (
+        "check(double)",
+        "double",
+        "exactly one cell check(double)",
+        'exercise="double"',
+    ),
+    "two checks": (
+        "check(centre)",
+        "check(double)",
+        "exactly one cell check(double)",
+        'exercise="double"',
+    ),
+    "exercise twice": (
+        'exercise="centre"',
+        'exercise="double"',
+        "double is defined twice",
+        'exercise="double" points=1',
+    ),
+    "probe of nothing": (
+        'probe="double"',
+        'probe="dubble"',
+        "no exercise is called 'dubble'",
+        'probe="dubble"',
+    ),
+    "two probes": (
+        'probe="centre"',
+        'probe="double"',
+        "double has two probe cells",
+        'probe="double"',
+    ),
+    "value that is no JSON": (
+        "points=2 stars=2 limit",
+        "points=two stars=2 limit",
+        "points= needs a JSON value",
+        "points=two",
+    ),
 }
 
 

@@ -23,7 +23,7 @@ RIGHT = {
     "double": "#| export\ndef double(x):\n    return x + x  # mine\n",
     "centre": "#| export\ndef centre(x):\n    m = x.sum() / len(x)\n    return x - m, m\n",
     "Box": "#| export utility.box\nclass Box:\n    def put(self, value):\n"
-           "        self.value = value + value\n\n    def get(self):\n        return self.value\n",
+    "        self.value = value + value\n\n    def get(self):\n        return self.value\n",
     "guess": "def guess():\n    return np.array([111.0, 222.0, 333.0])\n",
 }
 WRONG_DOUBLE = "#| export\ndef double(x):\n    return x * 3\n"
@@ -72,8 +72,14 @@ def cell_of(cells, id_):
 
 
 def code_cell(source, id_="extra"):
-    return {"cell_type": "code", "id": id_, "metadata": {}, "source": source,
-            "execution_count": None, "outputs": []}
+    return {
+        "cell_type": "code",
+        "id": id_,
+        "metadata": {},
+        "source": source,
+        "execution_count": None,
+        "outputs": [],
+    }
 
 
 def define(source, name):

@@ -23,6 +23,7 @@ class Answer:
 
     @property
     def passed(self):
+        """True where the check has run and found nothing."""
         return bool(self.report and self.report.passed)
 
     @property

@@ -20,7 +20,7 @@ def build(chapters, check=False, execute_all=False, say=print):
     if check:
         return sum(_differs(root, path, text, say) for path, text in planned(root, chapters))
     with locked(root), _as_test_run():
-        files = list(planned(root, chapters))  # all of them, or a refusal before the first is written
+        files = list(planned(root, chapters))  # a refusal comes before the first write
         written = sum(_write(root, path, text, say) for path, text in files)
         return written + sum(_build_solution(root, chapter, execute_all, say)
                              for chapter in chapters)
@@ -50,7 +50,7 @@ def _write(root, path, text, say):
     """Write one planned file, keeping a copy of what it replaces."""
     if path.parent.name == "solutions":
         return 0
-    if path.exists() and read_text(path) != text and path.name != "README.md":
+    if path.exists() and path.read_bytes() != text.encode() and path.name != "README.md":
         kept = keep_copy(root, path)
         say(f"kept     {kept.relative_to(root)}")
     changed = write_atomic(path, text)

@@ -93,7 +93,7 @@ def finish_chapter(key, namespace):
         _refuse_unsaved(chapter, path, namespace)
         _, answers, paths = export_chapter(chapter.name, root, path)
         lines = describe_export(root, chapter, answers, paths)
-    return "\n".join([*lines, _next_chapter(root, chapter)])
+    return "\n".join([*lines, "", _next_chapter(root, chapter)])
 
 
 def _session_notebook():
@@ -125,17 +125,21 @@ def describe_export(root, chapter, answers, paths):
     passed = [name for name in chapter.exercises if name in answers and answers[name].passed]
     points = sum(chapter.exercises[name].points for name in passed)
     total = sum(exercise.points for exercise in chapter.exercises.values())
-    lines = [f"{len(passed)} of {len(chapter.exercises)} exercises pass: {points} of {total} points."]
+    lines = [f"{len(passed)} of {len(chapter.exercises)} exercises pass: "
+             f"{points} of {total} points."]
     for name in chapter.exercises:
         if name not in passed:
             report = name in answers and answers[name].report
-            why = headline(report).removeprefix("not yet  ") if report else f"{name}: no cell found"
-            lines.append(f"- the reference stands in for {why}")
+            why = headline(report).removeprefix(f"not yet  {name}") if report else ": no cell found"
+            which = "" if why.startswith(":") else ", which"
+            lines.append(f"- the reference stands in for {name}{which}{why}")
     names = ", ".join(path.relative_to(root).as_posix() for path in paths) or "nothing new"
-    return [*lines, f"exported: {names}"]
+    return [*lines, "", f"exported: {names}"]  # Markdown: a blank line ends the list
 
 
 def _next_chapter(root, chapter):
     names = [load_chapter(path) for path in chapter_paths(root)]
     later = [c for c in names if c.number > chapter.number]
-    return f"next: chapter {later[0].number}, {later[0].title}" if later else "That was the last chapter."
+    if not later:
+        return "That was the last chapter."
+    return f"next: chapter {later[0].number}, {later[0].title}"

@@ -14,16 +14,14 @@ from .source import find_exercise
 
 
 class CheckFailed(AssertionError):
-    """An exercise did not pass; its message stands where a traceback would."""
+    """An exercise did not pass; its message, or a short one, stands where a traceback would."""
 
-    def __init__(self, message, shown=False):
+    def __init__(self, message, short=None):
         super().__init__(message)
-        self.shown = shown
+        self.short = short
 
     def _render_traceback_(self):
-        text = str(self)
-        first = text.splitlines()[0]
-        return [(first if len(first) <= 80 else f"{first[:79]}…") if self.shown else text]
+        return [self.short or str(self)]
 
 
 def check(implementation, seed=None):
@@ -84,7 +82,8 @@ def _show(report):
     elif report.passed:
         print(reporting.as_text(report))
     if not report.passed:
-        raise CheckFailed(reporting.as_text(report), shown=rich)
+        short = f"not yet  {report.exercise.name}: the card above says why" if rich else None
+        raise CheckFailed(reporting.as_text(report), short)
 
 
 def hint(name):

@@ -23,8 +23,9 @@ def load(root=None):
     if not path.exists():
         return {}
     try:
-        return json.loads(read_text(path))
-    except ValueError:  # half a file from a crashed disk: keep it aside, begin again
+        entries = json.loads(read_text(path))
+        return {name: dict(entry) for name, entry in entries.items()}
+    except (ValueError, TypeError, AttributeError):  # half a file from a crashed disk, say
         path.replace(path.with_suffix(".unreadable.json"))
         return {}
 

@@ -89,10 +89,12 @@ class Exercise:
 
     @property
     def points(self):
+        """What a pass is worth."""
         return self.cell.meta.get("points", 1)
 
     @property
     def stars(self):
+        """1 to predict, 2 to implement, 3 to extend."""
         return self.cell.meta.get("stars", 2)
 
 
@@ -106,6 +108,7 @@ class Chapter:
 
     @property
     def number(self):
+        """The two digits that the name begins with."""
         return self.name.split("_")[0]
 
     @property
