@@ -109,7 +109,7 @@ check(relative_error, seed=1)
 # The message has four parts:
 #
 # - what is wrong, and what is right already;
-# - the worst element, with what it is and what it should be;
+# - for each wrong result, what it is and what it should be (in an array, the worst element and its place);
 # - the name of the mistake, where it is a known one, and a way out;
 # - how to draw the same numbers again (`seed`), and how to get help.
 #
@@ -120,7 +120,8 @@ check(relative_error, seed=1)
 # ## Exercise 1 ★★: your first function
 #
 # A blank exercise raises `NotImplementedError`. Replace that line by your code, run the cell, then run the check.
-# If you are stuck, call `hint("relative_error")` in a new cell: four times, each time it says more.
+# If you are stuck, call `hint("relative_error")` in a new cell. It says more each time: a direction, then the
+# formula, then a skeleton. The fourth call shows the solution.
 
 # %%
 #| default_exp utility.compare
@@ -151,8 +152,8 @@ check(relative_error)
 
 # %% probe="relative_error"
 def probe(relative_error, rng):
-    a, b = rng.normal(size=(2, 3, 4)) * rng.choice([-1, 1], size=(2, 1, 1))
-    a[0, 0], b[1, 1] = -5.0, 4.5
+    a, b = rng.uniform(0.5, 3, size=(2, 3, 4)) * rng.choice([-1, 1], size=(2, 3, 4))
+    a[0, 0], a[0, 1], b[1, 1], b[1, 2] = -5.0, 4.0, -4.5, 3.5
     yield "the error of two random arrays", relative_error(a, b)
     yield "the error with a and b exchanged", relative_error(b, a)
     yield "the error of equal arrays", relative_error(a, a.copy())
@@ -168,6 +169,19 @@ mistake("only the size of a is used", "If a is nearly zero and b is not, dividin
         "the larger of both sizes.", swap=("max(np.abs(a).max(), np.abs(b).max())", "np.abs(a).max()"))
 mistake("only the size of b is used", "If b is nearly zero and a is not, dividing by b alone gives a huge number. Take "
         "the larger of both sizes.", swap=("max(np.abs(a).max(), np.abs(b).max())", "np.abs(b).max()"))
+mistake("negative elements are left out of the size", "An element of -5 is as large as one of +5. Take the absolute "
+        "values of a and of b before the maximum.",
+        swap=("max(np.abs(a).max(), np.abs(b).max())", "max(a.max(), b.max())"))
+mistake("a small number is added to the divisor", "This avoids 0/0, but it changes every other error a little. Divide "
+        "by the size itself, and treat the case of zeros on its own.",
+        swap=("float(difference / size) if size > 0 else 0.0", "float(difference / (size + 1e-8))"))
+
+@mistake("each element is divided by itself", "One tiny element would then make the error huge, although nothing is wrong. "
+         "Take the largest difference and the largest element first, and divide once.")
+def relative_error(a, b):
+    with np.errstate(all="ignore"):
+        return float(np.nan_to_num(np.abs(a - b) / np.abs(b)).max())
+
 mistake("the difference is not divided by anything", "This is the absolute difference. Divide it by the largest "
         "element of both arrays.", swap=("difference / size", "difference"))
 mistake("zero is divided by zero", "Two arrays of zeros are equal: return 0.0 for them, before dividing.",
@@ -314,11 +328,11 @@ check(counterexample)
 # %% probe="counterexample"
 def probe(counterexample, rng):
     a, b = (np.asarray(array, float) for array in counterexample())
-    yield "both arrays have one shape", a.shape == b.shape
-    yield "b has no zeros", bool((b != 0).all())
+    yield "one shape for both arrays", a.shape == b.shape
+    yield "a b without zeros", bool((b != 0).all())
     size = max(np.abs(a).max(), np.abs(b).max())
-    yield "the element-by-element error is above 1", bool((np.abs(a - b) / np.abs(b)).max() > 1)
-    yield "relative_error is below 1e-6", bool(np.abs(a - b).max() / size < 1e-6)
+    yield "an element-by-element error above 1", bool((np.abs(a - b) / np.abs(b)).max() > 1)
+    yield "a relative_error below 1e-6", bool(np.abs(a - b).max() / size < 1e-6)
 
 # %% mistakes="counterexample"
 @mistake("the arrays really are far apart", "Both verdicts say 'far apart' here. The difference must be tiny beside the "
@@ -331,8 +345,8 @@ def counterexample():
 def counterexample():
     return np.array([1.0, 1e-9]), np.array([1.0, 0.0])
 
-@mistake("the arrays agree in both senses", "Both verdicts are small here. One element of b has to be smaller than the "
-         "difference at its place.")
+@mistake("the element-by-element error is not above 1", "One element of b has to be smaller than the difference at its "
+         "place: |a - b| > |b|. Equal is not enough.")
 def counterexample():
     return np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-9])
 

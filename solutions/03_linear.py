@@ -209,8 +209,7 @@ plt.show()
 # | `dweight` | (O, I) | N |
 # | `dbias` | (O,) | N |
 #
-# A weak point of many first attempts is the factor $1/N$. The loss may average over the batch. This layer
-# does not know, and does not divide.
+# Beware of a factor $1/N$. The loss may average over the batch. This layer does not know, and does not divide.
 #
 # ### Exercise 2 ★★: backward
 
@@ -276,6 +275,12 @@ def linear_backward(dout, x, weight):
     dx, dweight, dbias = reference(dout, x, weight)
     return dx, dweight, dout.sum(axis=1)
 
+@mistake("dbias is summed over everything", "dout.sum() adds all outputs into one number. Each output keeps a bias of its "
+         "own: sum over the samples only.")
+def linear_backward(dout, x, weight):
+    dx, dweight, dbias = reference(dout, x, weight)
+    return dx, dweight, dout.sum()
+
 @mistake("dx uses the transposed weight", "In forward the weight was transposed. Going back undoes it: "
          "the outputs must meet, dout is (N, O) and weight is (O, I), so no transpose is needed.")
 def linear_backward(dout, x, weight):
@@ -327,7 +332,7 @@ print(f"central difference at h = 1e-5, error below 1e-9: {at_1e_5 < 1e-9}")
 # %% [markdown]
 # On the right the curve itself is the problem: a wide step sees its bend. On the left rounding is the
 # problem: two nearly equal numbers are subtracted, and few correct digits are left. In between lies a good step.
-# The exact place depends on the function. In float64 a step of $10^{-5}$ serves well everywhere in this course.
+# The exact place depends on the function. In float64 a step of $10^{-5}$ is a good choice, and the default below.
 #
 # ### Exercise 3 ★★: the numerical gradient
 #
@@ -393,6 +398,16 @@ mistake("the moved element is not moved back", "After an element has been measur
 mistake("the input is left changed", "The caller's x must come back as it was. Work on x.copy().",
         swap=("moved = x.copy()", "moved = x"))
 
+@mistake("all elements are moved at once", "x + step moves every element, and gives one slope for all of them together. "
+         "Move one element, measure, and go on to the next.")
+def numerical_gradient(f, x, step=1e-5):
+    return np.full(x.shape, (f(x + step) - f(x - step)) / (2 * step))
+
+@mistake("one number is returned for the whole array", "x + step moves every element, and gives one slope for all of "
+         "them together. The gradient has one number for each element.")
+def numerical_gradient(f, x, step=1e-5):
+    return (f(x + step) - f(x - step)) / (2 * step)
+
 @mistake("a one-sided difference is used", "(f(x + h) - f(x)) / h is off by about h. The central difference, "
          "with one point on each side, is off by about h squared.")
 def numerical_gradient(f, x, step=1e-5):
@@ -439,8 +454,8 @@ print(f"largest difference below 1e-8: {np.abs(estimate - dweight).max() < 1e-8}
 # ## From functions to a layer
 #
 # `linear_backward` needs `x` from the forward pass. A layer should remember it by itself. Where to?
-# One slot, `self.x`, is the first idea. It breaks as soon as one layer is used twice in a network, as a
-# detection head is that reads five maps: the second call overwrites what the first one needs.
+# One slot, `self.x`, is the first idea. It breaks as soon as one layer is used twice in a network: the second call
+# overwrites what the first one needs.
 #
 # Back-propagation visits the calls in reverse order. So the last thing saved is the first thing needed: a *stack*.
 
@@ -452,6 +467,8 @@ for ax, (title, stack) in zip(axes, stacks):
     for level, name in enumerate(stack):
         ax.add_patch(plt.Rectangle((0, level), 2, 0.9, facecolor="#d9e5f3", edgecolor=BLUE))
         ax.text(1, level + 0.45, name, ha="center", va="center")
+    if not stack:
+        ax.text(1, 0.45, "empty", ha="center", va="center", color="#8a8a8a")
     ax.set(xlim=(-0.2, 2.2), ylim=(-0.1, 2.1), title=title)
     ax.axis("off")
 plt.show()
@@ -461,6 +478,10 @@ plt.show()
 #
 # Write the three methods. A `saved` without a matching `save` is a bug in somebody's network. The error must
 # say which layer it was: `type(self).__name__` is the name of the class. Raise a `RuntimeError`.
+#
+# Two rules. Every layer will inherit from `Memory`, and no layer calls `super().__init__()`. So write no `__init__`:
+# the list is created when it is first needed. And while `Memory.remembering` is False, `save` keeps nothing. That is
+# for using a finished network, where no backward follows.
 
 # %%
 #| export model.core
@@ -519,6 +540,8 @@ def probe(Memory, rng):
             layer.saved()
         except RuntimeError as error:
             return "RuntimeError that names Doubler" if "Doubler" in str(error) else "no name in it"
+        except Exception as error:
+            return f"no RuntimeError but {type(error).__name__}"
         return "no RuntimeError"
 
     a, b = rng.normal(size=2), rng.normal(size=3)
@@ -535,12 +558,21 @@ def probe(Memory, rng):
     other.save(b)
     other.forget()
     yield "saved after forget", refusal(other)
+    yield "saved on a layer that never saved", refusal(Doubler())
     Memory.remembering = False
     try:
         layer.save(a)
         yield "saved while remembering is off", refusal(layer)
     finally:
         Memory.remembering = True
+
+    class Heir(Memory):
+        def __init__(self):
+            self.size = 3
+
+    heir = Heir()
+    heir.save(b)
+    yield "the value in a layer with its own __init__", heir.saved()
 
 # %% mistakes="Memory"
 @mistake("one slot in place of a stack", "The second save overwrote the first. Append to a list, and pop from its end.")
@@ -584,6 +616,37 @@ class Memory(reference):
             raise RuntimeError(type(self).__name__)
         values = self._stack[-1]
         return values[0] if len(values) == 1 else values
+
+@mistake("the list is created in __init__", "A layer has an __init__ of its own and does not call yours, so the list is "
+         "never made. Create it in save, when it is first needed.")
+class Memory(reference):
+    def __init__(self):
+        self._list = []
+
+    def save(self, *values):
+        if self.remembering:
+            self._list.append(values)
+
+    def saved(self):
+        if not self._list:
+            raise RuntimeError(type(self).__name__)
+        values = self._list.pop()
+        return values[0] if len(values) == 1 else values
+
+    def forget(self):
+        self._list = []
+
+@mistake("the list of a fresh layer is not there", "saved may be the first call of all: then there is no list yet, and "
+         "self._stack raises an AttributeError. Ask with self.__dict__.get(...).")
+class Memory(reference):
+    def saved(self):
+        if not self._stack:
+            raise RuntimeError(type(self).__name__)
+        values = self._stack.pop()
+        return values[0] if len(values) == 1 else values
+
+    def forget(self):
+        self._stack = []
 
 @mistake("the error does not name the layer", "In a network of fifty layers, 'nothing saved' helps nobody. Put "
          "type(self).__name__ into the message.")
@@ -710,6 +773,7 @@ class NyangModel(Parts):
         raise TypeError(f"{type(self).__name__} does not define backward")
 
     def __call__(self, *inputs):
+        """Start a fresh pass: forget what earlier ones saved, then forward."""
         for _, layer in self.named_layers():
             layer.forget()
         return self.forward(*inputs)
@@ -887,6 +951,9 @@ mistake("the input is kept in one slot", "A second forward overwrites self.x. Us
 """))
 mistake("a layer without bias is not handled", "With bias=False, self.bias is None. Test for it before using "
         "self.bias.data or self.bias.grad.", swap=("self.bias.data if self.bias else 0", "self.bias.data"))
+mistake("the Parameter is used where its array is needed", "self.weight is a Parameter: a box with data and grad. "
+        "The numbers are in self.weight.data.",
+        swap=("return linear_forward(x, self.weight.data,", "return linear_forward(x, self.weight,"))
 mistake("the bias is forgotten in forward", "forward must pass self.bias.data on to linear_forward.",
         swap=("self.bias.data if self.bias else 0)", "0)"))
 
@@ -921,8 +988,8 @@ mistake("the bias is forgotten in forward", "forward must pass self.bias.data on
 # One tool now, for every layer of the course. It draws a random `dout`, asks the layer for its gradients, and
 # compares each with the numerical one.
 #
-# Why random? With a `dout` of ones, errors can cancel. A layer whose outputs always sum to one, as softmax's do,
-# has a gradient of exactly zero there, and so has a layer whose backward returns zeros.
+# Why random? With a `dout` of ones, errors can cancel. Take a layer whose outputs always sum to one. The sum
+# never changes, so its gradient is exactly zero there. A backward that returns nothing but zeros would pass.
 #
 # ### Exercise 6 ★★★: compare all gradients of a layer
 #
@@ -1011,16 +1078,16 @@ def probe(gradient_errors, rng):
     before = layer.state_dict()
     layer.factor.grad += 1.0
     errors = gradient_errors(layer, x, rng)
-    yield "names", np.array(sorted(errors))
-    yield "a right layer passes", [small(errors[n]) for n in ("factor", "input", "shift")]
-    yield "factor afterwards", layer.factor.data - before["factor"]
-    yield "shift afterwards", layer.shift.data - before["shift"]
+    yield "the names in the dict", np.array(sorted(errors))
+    yield "errors of a right layer below 1e-6", [small(errors[n]) for n in ("factor", "input", "shift")]
+    yield "factor.data left as it was", np.array_equal(layer.factor.data, before["factor"])
+    yield "shift.data left as it was", np.array_equal(layer.shift.data, before["shift"])
     wrong = gradient_errors(Scale(rng, x_error=0.5), x, rng)
-    yield "a wrong dx is seen", [small(wrong[n]) for n in ("factor", "input", "shift")]
+    yield "errors below 1e-6 where dx is wrong", [small(wrong[n]) for n in ("factor", "input", "shift")]
     wrong = gradient_errors(Scale(rng, factor_error=-1.0), x, rng)
-    yield "a wrong parameter is seen", [small(wrong[n]) for n in ("factor", "input", "shift")]
-    yield "a backward of zeros is seen", small(gradient_errors(Centred(0.0), x, rng)["input"])
-    yield "a right layer whose outputs sum to zero", small(gradient_errors(Centred(1.0), x, rng)["input"])
+    yield "errors below 1e-6 where a parameter is wrong", [small(wrong[n]) for n in ("factor", "input", "shift")]
+    yield "error below 1e-6 for a backward of zeros", small(gradient_errors(Centred(0.0), x, rng)["input"])
+    yield "error below 1e-6 for outputs that sum to zero", small(gradient_errors(Centred(1.0), x, rng)["input"])
 
 # %% mistakes="gradient_errors"
 mistake("dout is all ones", "With ones from above the gradients of many layers cancel to zero, and a wrong backward that "
@@ -1028,8 +1095,12 @@ mistake("dout is all ones", "With ones from above the gradients of many layers c
         swap=("dout = rng.normal(size=layer(x).shape)", "dout = np.ones(layer(x).shape)"))
 mistake("old gradients are not cleared", "backward adds to grad. Whatever was there before is still in it: call "
         "layer.zero_grad() first.", swap=("    layer.zero_grad()\n", ""))
-mistake("the parameter is left moved", "After the numerical side, parameter.data must be the original array again.",
-        swap=("        parameter.data = original\n", "        parameter.data = original + 1e-5\n"))
+mistake("the parameter is left moved", "After the numerical side, parameter.data must be the original array again: "
+        "the last array that was tried is still in it.",
+        swap=("        parameter.data = original\n", ""))
+mistake("the parameter is not moved", "The numerical side has to put each moved array into parameter.data before it calls "
+        "the layer. Otherwise nothing changes, and the slope is 0.",
+        swap=("            parameter.data = moved\n", ""))
 mistake("only the input is compared", "Each of layer.named_parameters() needs its comparison as well.",
         swap=("for name, parameter in layer.named_parameters():", "for name, parameter in ():"))
 mistake("a gradient is compared with itself", "The relative error must be taken between backward's gradient and "
@@ -1097,7 +1168,7 @@ print({name: bool(error < 1e-8) for name, error in errors.items()})
 # ## See: a wrong gradient is not always a visible one
 #
 # Does a wrong gradient matter? Let `Linear` learn a known map from noise-free samples, three times:
-# once with the right gradient, once with the bias forgotten, once with the weight's gradient a tenth too large.
+# once with the right gradient, once with the bias forgotten, once with a tenth of the first output's gradient missing.
 
 # %%
 def learn(spoil, steps=60):
@@ -1120,21 +1191,21 @@ def forget_bias(layer):
     layer.bias.grad[...] = 0
 
 
-def stretch_weight(layer):
-    layer.weight.grad *= 1.1
+def shrink_first_output(layer):
+    layer.weight.grad[0] *= 0.9
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 3.2))
 ax.semilogy(learn(lambda layer: None), label="right")
 ax.semilogy(learn(forget_bias), label="bias never updated")
-ax.semilogy(learn(stretch_weight), "--", label="weight gradient × 1.1")
+ax.semilogy(learn(shrink_first_output), "--", label="first output's gradient × 0.9")
 ax.set(xlabel="step", ylabel="mean squared error", title="three gradients, two of them wrong")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# The forgotten bias gets stuck, and everybody would notice. The dashed curve is the dangerous one: it learns
-# about as well as the right one. Looking at a loss curve does not prove a gradient. The numerical check does.
+# The forgotten bias gets stuck, and everybody would notice. The dashed curve is the dangerous one: it goes down
+# steadily, only slower, and nothing looks broken. A loss curve does not prove a gradient. The numerical check does.
 #
 # The control below changes the step of the numerical gradient. Watch the error of a correct layer: too wide a step
 # and too narrow a step both make it look wrong.

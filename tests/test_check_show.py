@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from tinycourse import TINY, define, make_course, message
+from tinycourse import TINY, define, make_course, message, write_source
 
 from nyang_edu.course.diagnosing import judge
 from nyang_edu.course.notebook import CheckFailed, check, hint
@@ -136,6 +136,16 @@ def test_a_prediction_never_shows_what_was_to_be_predicted(answer):
     assert said.startswith("not yet  guess")
     assert [number for number in ("111", "222", "333") if number in said + shown] == []
     assert "<svg" not in shown and "expected" not in said
+
+
+def test_a_predicted_matrix_is_not_drawn(tiny):
+    """The third panel of a picture would show the answer."""
+    vector, matrix = "np.array([111.0, 222.0, 333.0])", "np.array([[111.0, 222.0], [333.0, 1.0]])"
+    write_source(tiny, "01_tiny", TINY.replace(vector, matrix))
+    page = card("def guess():\n    return np.zeros((2, 2))", "guess")
+    assert "<svg" not in page and "111" not in page
+    write_source(tiny, "01_tiny", TINY.replace(vector, matrix).replace(" reveal=false", ""))
+    assert "111" in card("def guess():\n    return np.zeros((2, 2))", "guess")
 
 
 def test_a_right_prediction_is_only_called_right(capsys):

@@ -278,11 +278,10 @@ def test_labels_and_one_hot_rows_agree(make):
 
 
 @pytest.mark.parametrize("make", [CrossEntropyLoss, FocalLoss])
-def test_a_label_outside_the_classes_is_refused(make):
-    with pytest.raises(ValueError, match="4"):
-        make()(np.zeros((2, 4)), np.array([0, 4]))
-    with pytest.raises(ValueError, match="-1"):
-        make()(np.zeros((2, 4)), np.array([0, -1]))
+@pytest.mark.parametrize("label", [4, -1])
+def test_a_label_outside_the_classes_is_refused(make, label):
+    with pytest.raises(ValueError, match=f"received {label}"):
+        make()(np.zeros((2, 4)), np.array([0, label]))
 
 
 def test_mse_refuses_the_broadcasting_trap():

@@ -20,7 +20,7 @@ from .files import CourseError, course_root, read_text, write_atomic
 from .modules import marks, module_path
 from .notebook import hint
 from .proving import as_table, prove
-from .reporting import as_text
+from .reporting import as_text, count
 from .source import chapter_paths, find_chapter, load_chapter
 
 
@@ -94,7 +94,8 @@ def _status(options):
         print(f"{chapter.name}  {earned} of {total} points  package: {_owner(root, chapter)}")
         for name, state in states.items():
             hints = seen.get(name, {}).get("hints", 0)
-            print(f"    {name:24} {chapter.exercises[name].points} points  {state}"
+            points = count(chapter.exercises[name].points, "point")
+            print(f"    {name:24} {points:8}  {state}"
                   + (f"  hints used: {hints}" if hints else ""))
     return 0
 
@@ -115,7 +116,7 @@ def _owner(root, chapter):
     """Whose code the chapter's modules hold."""
     counts = [marks(module_path(root, module)) for module in chapter.modules()]
     yours, fallen = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
-    return f"yours {yours}, reference {fallen}" if yours or fallen else "reference"
+    return f"{yours} of {yours + fallen} exported exercises are yours" if yours else "reference"
 
 
 def _check(options):
@@ -143,6 +144,8 @@ def _restore(options):
         paths = restore_chapter(name, root)
         done = ", ".join(path.relative_to(root).as_posix() for path in paths)
         print(f"restored: {done or 'nothing, the reference was in place'}")
+        if done:
+            print(f"what stood there is kept in .nyang/kept; nyang export {name} puts yours back")
     return 0
 
 

@@ -87,6 +87,8 @@ def _describe(name, got, want, wrong):
     at = _index(_worst(got, want, wrong))
     given, expected = _numbers(got, want, at)
     text = f"got {given}{_place(at)}, expected {expected}"
+    if given != expected and _relative(got, want, at) < 1e-6:
+        text += " (closer than most mistakes, further off than rounding explains)"
     if got.size > 1:
         which = "only wrong element" if count == 1 else f"worst of {count} wrong elements"
         text += f" (the {which} out of {got.size})"
@@ -109,6 +111,14 @@ def _index(position):
 
 def _place(at):
     return f" at {at}" if at else ""
+
+
+def _relative(got, want, at):
+    """The relative error of one element; infinite where that means nothing."""
+    place = tuple(int(i) for i in at.strip("[]").split(",")) if at else ()
+    if got.dtype.kind != "f" or not np.isfinite(want[place]) or want[place] == 0:
+        return np.inf
+    return abs(float(got[place]) / float(want[place]) - 1)
 
 
 def _numbers(got, want, at):

@@ -113,8 +113,8 @@ def name_mistakes(workshop, seed, got, wanted):
     for mistake in workshop.mistakes:
         made = workshop.outcomes(mistake.implementation, seed)
         explained = _agreeing(names, made, entries, wanted, conditioning)
-        if explained:
-            excess = wrong_of_mistake(workshop, mistake, seed) - explained
+        excess = wrong_of_mistake(workshop, mistake, seed) - explained
+        if len(explained) > len(excess):  # else more speaks against it than for it
             candidates.append((mistake, explained, len(excess)))
     return _cover(candidates, names)
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from .answers import check_answers, read_answers
 from .diagnosing import judge
 from .files import CourseError, course_root, is_test_run, keep_copy, locked, write_atomic
-from .modules import REFERENCE, YOURS, module_path, module_text, strip_directives
+from .modules import (
+    REFERENCE,
+    YOURS,
+    marks,
+    module_path,
+    module_text,
+    strip_directives,
+)
 from .notebook import cell_source
 from .progress import fingerprint, record
 from .reference import workshop
@@ -35,7 +42,7 @@ def check_chapter(key, root=None, path=None):
 
 
 def export_chapter(key, root=None, path=None):
-    """Write a chapter's modules from the student's notebook; (chapter, answers, paths)."""
+    """Write a chapter's modules from the student's notebook: (chapter, answers, paths)."""
     root = root or course_root()
     chapter, answers = check_chapter(key, root, path)
     texts = {module_path(root, module): module_text(chapter, cells, _chosen(cells, answers))
@@ -127,14 +134,20 @@ def describe_export(root, chapter, answers, paths):
     total = sum(exercise.points for exercise in chapter.exercises.values())
     lines = [f"{len(passed)} of {len(chapter.exercises)} exercises pass: "
              f"{points} of {total} points."]
-    for name in chapter.exercises:
+    for name, exercise in chapter.exercises.items():
         if name not in passed:
             report = name in answers and answers[name].report
-            why = headline(report).removeprefix(f"not yet  {name}") if report else ": no cell found"
-            which = "" if why.startswith(":") else ", which"
-            lines.append(f"- the reference stands in for {name}{which}{why}")
-    names = ", ".join(path.relative_to(root).as_posix() for path in paths) or "nothing new"
-    return [*lines, "", f"exported: {names}"]  # Markdown: a blank line ends the list
+            why = headline(report).removeprefix("not yet  ") if report else f"{name}: no cell found"
+            exported = exercise.cell.directive("export") is not None
+            lines.append(f"- {why}" + (" (the reference stands in)" if exported else ""))
+    return [*lines, "", _exported_line(root, chapter, paths)]  # a blank line ends the list
+
+
+def _exported_line(root, chapter, paths):
+    if not any(marks(module_path(root, module))[0] for module in chapter.modules()):
+        return "exported: nothing of yours yet, the package holds the reference"
+    names = ", ".join(path.relative_to(root).as_posix() for path in paths)
+    return f"exported: {names or 'nothing new'}"
 
 
 def _next_chapter(root, chapter):

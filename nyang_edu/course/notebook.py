@@ -93,7 +93,8 @@ def hint(name):
     used = 0 if is_test_run() else progress.load().get(exercise.name, {}).get("hints", 0)
     progress.record(exercise.name, hints=min(used + 1, len(texts)))
     number = min(used, len(texts) - 1)
-    _say(f"hint {number + 1} of {len(texts)} for {exercise.name}\n\n{texts[number]}")
+    warning = "\n\nThe next call shows the solution." if number == len(texts) - 2 else ""
+    _say(f"hint {number + 1} of {len(texts)} for {exercise.name}\n\n{texts[number]}{warning}")
 
 
 def _say(markdown):

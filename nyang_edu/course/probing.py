@@ -38,7 +38,7 @@ class Call:
 class Failure:
     """Why a probe stopped early: ``kind`` selects the words, the rest fills them in."""
 
-    kind: str  # "blank", "needs", "slow", "raised", "mutated" or "returned"
+    kind: str  # "blank", "needs", "slow", "raised", "mutated", "drifted", "returned"
     text: str
     where: str = ""
 
@@ -205,7 +205,8 @@ class _Watch:
         call.returned = describe(result)
         for label, value in arrays.items():
             if not _same_bytes(value, before[label]):
-                raise _Stop(Failure("mutated", label, str(call)))
+                kind = "drifted" if _nearly(value, before[label]) else "mutated"
+                raise _Stop(Failure(kind, label, str(call)))
         self._compare_return(call)
         return result
 
@@ -231,6 +232,10 @@ def _same_bytes(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
+def _nearly(a, b):
+    return a.shape == b.shape and a.dtype.kind == "f" and np.allclose(a, b, 1e-6, 1e-9)
+
+
 def _words(kind):
     if kind == ("None",):
         return "nothing (is a `return` missing?)"
@@ -250,9 +255,13 @@ def _named_arguments(function, args, kwargs, skip):
 
 
 def _brief(value):
-    if isinstance(value, np.ndarray) and value.size > 4:
+    """A value as a message shows it: small ones in full, the others by kind and shape."""
+    if isinstance(value, np.ndarray) and (value.size > 4 or value.ndim > 1):
         return f"{value.dtype} array of shape {value.shape}"
+    if isinstance(value, (tuple, list)) and len(value) <= 3:
+        return f"({', '.join(_brief(one) for one in value)})"
     if inspect.isroutine(value):
         return "a function"
     text = repr(value)
-    return text if len(text) <= 60 else f"<{type(value).__name__}>"
+    own = text.startswith("<") or len(text) > 60
+    return f"a {type(value).__name__}" if own else text

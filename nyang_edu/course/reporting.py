@@ -19,19 +19,23 @@ def headline(report):
     """One line: passed and what was proven, or what is wrong and what is right."""
     name, points = report.exercise.name, report.exercise.points
     if report.passed:
-        return f"passed  {name}: {report.proven} ({_count(points, 'point')})"
+        return f"passed  {name}: {report.proven} ({count(points, 'point')})"
     if report.failure:
         return f"not yet  {name} {_FAILURES[report.failure.kind].format(f=report.failure)}"
     wrong = ", ".join(d.name for d in report.differences)
     text = f"{wrong} {_is(report.differences)} wrong"
     if report.right:
-        text += f"; {', '.join(report.right)} {_is(report.right)} right"
+        text += f"; {_listed(report.right)} {_is(report.right)} right"
     return f"not yet  {name}: {text}"
+
+
+def _listed(names):
+    shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
+    return ", ".join(shown)
 
 
 def _is(names):
     return "is" if len(names) == 1 else "are"
-
 
 
 _FAILURES = {
@@ -40,12 +44,15 @@ _FAILURES = {
     "slow": "was stopped: it was still running after {f.text} s",
     "raised": "stopped with {f.text}",
     "mutated": "changes its input {f.text}",
+    "drifted": "leaves its input {f.text} a little changed",
     "returned": "has the wrong kind of result: {f.text}",
 }
 _ADVICE = {
     "slow": "Look for a loop that never ends, or for Python loops over single elements.",
     "mutated": "The caller still needs that array. Write into a new one: "
                "`y = x * 2` makes one, `x *= 2` and `x[...] =` do not.",
+    "drifted": "Moving an element up and back down leaves a rounding error. Work on a copy, "
+               "or keep the old value and write it back.",
 }
 
 
@@ -58,7 +65,7 @@ def body(report):
         lines += report.failure.where.splitlines() if report.failure.kind != "blank" else []
         lines += _advice(report.failure)
         if report.right:
-            lines.append(f"right so far: {', '.join(report.right)}")
+            lines.append(f"right so far: {_listed(report.right)}")
     reveal = report.exercise.cell.meta.get("reveal", True)
     lines += [f"{d.name}: {d.text if reveal else _without_answer(d)}"
               for d in report.differences if d.kind != "missing"]
@@ -79,6 +86,8 @@ def _advice(failure):
 
 def _without_answer(difference):
     """A prediction's verdict must not print what was to be predicted."""
+    if difference.got is not None and difference.got.dtype.kind == "b":
+        return "this does not hold"
     if difference.kind == "value" and difference.got.size <= 8:
         return f"it is not {difference.got.tolist()}"
     return {"shape": f"its shape is not {difference.got.shape}"}.get(
@@ -94,7 +103,8 @@ def _next_steps(report):
     return [f"the same draw again: check({name}, seed={report.seed})", f'help: hint("{name}")']
 
 
-def _count(number, word):
+def count(number, word):
+    """``3 points``, ``1 point``."""
     return f"{number} {word}" + ("" if number == 1 else "s")
 
 

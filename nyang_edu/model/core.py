@@ -102,6 +102,7 @@ class NyangModel(Parts):
         raise TypeError(f"{type(self).__name__} does not define backward")
 
     def __call__(self, *inputs):
+        """Start a fresh pass: forget what earlier ones saved, then forward."""
         for _, layer in self.named_layers():
             layer.forget()
         return self.forward(*inputs)
