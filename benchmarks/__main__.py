@@ -24,10 +24,10 @@ def measure(suite, name, threads, rounds, textbook):
     try:
         about = {c: w.ask(op="build", name=name)["about"] for c, w in workers.items()}
         error = check_equal(workers) if suite == "models" else None
-        medians = duel({c: w for c, w in workers.items() if c != "textbook"}, rounds)
-        row = summary(medians)
+        medians, clean = duel({c: w for c, w in workers.items() if c != "textbook"}, rounds)
+        row = {**summary(medians), "undisturbed": clean, "rounds": len(medians["torch"])}
         if textbook:
-            pair = duel({c: workers[c] for c in ("numpy", "textbook")}, max(2, rounds // 3))
+            pair, _ = duel({c: workers[c] for c in ("numpy", "textbook")}, 2, patience=1)
             row["textbook_ratio"] = ratios(pair, "textbook", "numpy")[0]
         peaks = {c: w.ask(op="memory") for c, w in workers.items()}
     finally:
@@ -54,7 +54,8 @@ def summary(medians):
     """Turn the medians per round into ratios to PyTorch."""
     middle, least, largest = ratios(medians, "numpy", "torch")
     row = {"ratio": middle, "ratio_min": least, "ratio_max": largest,
-           "ms": 1000 * min(medians["numpy"]), "torch_ms": 1000 * min(medians["torch"])}
+           "ms": 1000 * min(medians["numpy"]), "torch_ms": 1000 * min(medians["torch"]),
+           "best_ratio": min(medians["numpy"]) / min(medians["torch"])}
     for contender, key in (("torch_last", "channels_last_ratio"), ("blas", "blas_ratio")):
         if contender in medians:
             row[key] = ratios(medians, "numpy" if contender == "torch_last" else contender,
@@ -68,9 +69,9 @@ def line(name, row):
         return form.format(row[key]) if row.get(key) is not None else " " * 6 + "-"
 
     return (f"{name:20s} {number('ms', '{:8.2f}')} {number('torch_ms', '{:8.2f}')} {number('ratio')} "
-            f"{number('ratio_min')}–{number('ratio_max').strip():5s} {number('channels_last_ratio')} "
+            f"{number('ratio_min')}–{number('ratio_max').strip():5s} {number('best_ratio')} {number('channels_last_ratio')} "
             f"{number('blas_ratio')} {number('textbook_ratio')} {number('memory_ratio')} "
-            f"{number('scratch_mb')}")
+            f"{number('scratch_mb')} {number('undisturbed')}")
 
 
 def plot(suite, table):
@@ -108,8 +109,9 @@ def main():
     RESULTS.mkdir(exist_ok=True)
     for threads in options.threads or ([2] if options.quick else [2, 1]):
         table = {}
-        print(f"\n{options.suite}, {threads} threads: ms, PyTorch's ms, ratio, its range, to channels_last, "
-              "BLAS threads only / PyTorch, textbook / this, memory / PyTorch's, scratch MB")
+        print(f"\n{options.suite}, {threads} threads: ms, PyTorch's ms, ratio, its range, of the best times, "
+              "to channels_last, "
+              "BLAS threads only / PyTorch, textbook / this, memory / PyTorch's, scratch MB, undisturbed")
         for name in cases:
             table[name] = measure(options.suite, name, threads, rounds, textbook)
             print(line(name, table[name]), flush=True)

@@ -8,6 +8,7 @@ import sys
 import time
 
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that choose another BLAS kernel
+DISTURBED = 0.1  # a round counts where nobody's threads waited longer than this share of its time
 
 
 class Worker:
@@ -36,29 +37,34 @@ class Worker:
         self.process.wait()
 
 
-def duel(workers, rounds, turn=0.3):
+def duel(workers, rounds, turn=0.25, patience=3):
     """Time the workers in alternating order.
 
     Args:
         workers: dict from contender to Worker, all with a step built.
-        rounds: how often everybody has a turn.
+        rounds: how many undisturbed rounds to gather.
         turn: seconds that a turn lasts about.
+        patience: how many times as many rounds to try.
 
     Returns:
-        dict from contender to the list of its median seconds per round.
+        dict from contender to the list of its median seconds per round, and the share of rounds
+        that were undisturbed; where fewer than three were, all rounds count.
     """
     counts = {}
     for name, worker in workers.items():
-        step = min(worker.ask(op="run", count=2)["times"])
-        counts[name] = max(1, min(200, int(turn / step)))
-    medians = {name: [] for name in workers}
-    for number in range(rounds):
-        order = list(workers) if number % 2 == 0 else list(workers)[::-1]
+        counts[name] = max(1, min(200, int(turn / min(worker.ask(op="run", count=2)["times"]))))
+    clean, every = [], []
+    while len(clean) < rounds and len(every) < patience * rounds:
+        order = list(workers) if len(every) % 2 == 0 else list(workers)[::-1]
+        answers = {}
         for name in order:
-            times = workers[name].ask(op="run", count=counts[name])["times"]
-            medians[name].append(statistics.median(times))
+            answers[name] = workers[name].ask(op="run", count=counts[name])
             time.sleep(0.05)  # idle threads of the last one go to sleep
-    return medians
+        every.append({name: statistics.median(answers[name]["times"]) for name in workers})
+        if max(answer["waited"] for answer in answers.values()) <= DISTURBED:
+            clean.append(every[-1])
+    kept = clean if len(clean) >= 3 else every
+    return {name: [one[name] for one in kept] for name in workers}, len(clean) / len(every)
 
 
 def ratios(medians, one, other):

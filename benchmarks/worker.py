@@ -3,11 +3,13 @@
 Two thread pools in one process slow each other down, so nobody shares a process.
 """
 
+import contextlib
 import gc
 import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 
 def make(contender, suite, name):
@@ -48,16 +50,32 @@ def memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run(step, count):
-    """Time count steps after one that does not count."""
-    times = []
+def waited():
+    """Return how many seconds the threads of this process stood ready without a core."""
+    total = 0
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):
+            total += int(file.read_text().split()[1])
+    return total / 1e9
+
+
+def run(step, count, alone):
+    """Time count steps after one that does not count.
+
+    Returns:
+        the seconds of each, in processor time where only one thread works, since other jobs do not
+        stretch it; and the share of the time in which a thread had to wait for a core.
+    """
+    clock, times = time.process_time if alone else time.perf_counter, []
     gc.disable()
-    for _ in range(count + 1):
-        start = time.perf_counter()
+    step()
+    begin, queue = time.perf_counter(), waited()
+    for _ in range(count):
+        start = clock()
         step()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     gc.enable()
-    return times[1:]
+    return {"times": times, "waited": (waited() - queue) / (time.perf_counter() - begin)}
 
 
 def main():
@@ -72,7 +90,7 @@ def main():
             step, parameters, _ = make(contender, suite, order["name"])
             answer = {"about": about}
         elif order["op"] == "run":
-            answer = {"times": run(step, order["count"])}
+            answer = run(step, order["count"], threads == 1)
         elif order["op"] == "compare":
             answer = compare(contender, step, parameters, order["file"])
         else:
@@ -90,7 +108,7 @@ def scratch(contender):
 
 
 def compare(contender, step, parameters, file):
-    """Take over the weights in a file, or write them; return the loss and gradients' norms."""
+    """Take over the weights in a file, or write them; return the loss and how far apart the gradients are."""
     import numpy as np
 
     if contender == "torch":
@@ -107,9 +125,9 @@ def compare(contender, step, parameters, file):
     loss = step()
     with np.load(file + ".grads.npz") as grads:
         wanted = [grads[name] for name in grads.files]
-    top = max(np.abs(g).max() for g in wanted)
-    error = max(np.abs(g - w.reshape(g.shape)).max() for (_, g), w in zip(parameters, wanted, strict=True))
-    return {"loss": loss, "error": float(error / top)}
+    pairs = [(g, w.reshape(g.shape)) for (_, g), w in zip(parameters, wanted, strict=True)]
+    error = sum(((g - w) ** 2).sum() for g, w in pairs) / sum((w**2).sum() for w in wanted)
+    return {"loss": loss, "error": float(error) ** 0.5}
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ plt.show()
 
 # %% [markdown]
 # Accuracy calls the two equal. Worse, it is flat: a small step of a weight changes nothing, so its gradient is zero
-# and says nothing about where to go. The orange curve has a slope everywhere. It is high where the model is wrong, and it
-# falls as the right class gains. A number like that is a *loss*.
+# and says nothing about where to go. The orange curve is high where the model is wrong, falls as the right class gains, and
+# has a slope everywhere. A number like that is a *loss*.
 #
 # The orange curve needs a softmax and a logarithm. Typed in as the formula stands, it breaks on large scores:
 
@@ -133,6 +133,11 @@ def first_loss(classes):
 def first_loss(classes):
     return float(np.log2(classes))
 
+@mistake("the number of classes is fixed at ten", "The function receives classes, and must answer for any number of them, not for "
+         "ten alone.")
+def first_loss(classes):
+    return float(np.log(10))
+
 @mistake("this is the error rate", "1 − 1/C is how often a random guess is wrong. The loss asks something else: minus the log "
          "of the right class's probability.")
 def first_loss(classes):
@@ -180,6 +185,7 @@ Each takes raw scores (logits), averages over the batch, and stays finite for sc
 
 import numpy as np
 
+from nyang_edu.model.activation import sigmoid
 from nyang_edu.model.core import Memory
 from nyang_edu.utility.tensor import one_hot
 
@@ -281,7 +287,7 @@ class MSELoss(Loss):
 
     def forward(self, pred, target):
         """Return the mean of the squared differences."""
-        ### BEGIN SOLUTION match the shapes, save the difference, return the mean of its square
+        ### BEGIN SOLUTION match shapes, save the difference, return its mean square
         error = pred - self.match_shape(pred, target)
         self.save(error)
         return float((error**2).mean())
@@ -289,7 +295,7 @@ class MSELoss(Loss):
 
     def backward(self):
         """Return dpred, of pred's shape and dtype."""
-        ### BEGIN SOLUTION take the difference back; the derivative of its square, over all elements
+        ### BEGIN SOLUTION the derivative of the mean square, from the saved difference
         error = self.saved()
         return 2 * error / error.size
         ### END SOLUTION
@@ -383,7 +389,7 @@ class MSELoss(Loss):
 
 # %%
 z = np.linspace(-8, 8, 400)
-sigma = 1 / (1 + np.exp(-z))
+sigma = sigmoid(z)  # yours, from chapter 04
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.8))
 axes[0].plot(z, (sigma - 1) ** 2, label="MSE on σ(z)")
@@ -405,8 +411,11 @@ print(f"at z = {z[0]:.0f} the gradient of BCE is {ratio:.0f} times that of MSE")
 #
 # $$\ell = -t \log \sigma(z) - (1-t)\log(1-\sigma(z)).$$
 #
-# Put in $\log(1-\sigma(z)) = \log\sigma(z) - z$ and $-\log\sigma(z) = \log(1+e^{-z})$. What is left is
-# $z - z\,t + \log(1+e^{-z})$. That is safe for $z \ge 0$. For $z < 0$ the exponent is positive, so pull $e^{-z}$ out of
+# Since $1-\sigma(z) = e^{-z}/(1+e^{-z}) = e^{-z}\,\sigma(z)$, its logarithm is $\log\sigma(z) - z$. Put that in, and
+# $-\log\sigma(z) = \log(1+e^{-z})$. What is left is $z - z\,t + \log(1+e^{-z})$. Its derivative is
+# $1 - t - e^{-z}/(1+e^{-z}) = 1 - t - (1-\sigma(z))$.
+#
+# The form is safe for $z \ge 0$. For $z < 0$ the exponent is positive, so pull $e^{-z}$ out of
 # the logarithm: $-z\,t + \log(1+e^{z})$. Both cases in one line, and the derivative:
 #
 # $$\ell = \max(z, 0) - z\,t + \log\!\left(1 + e^{-|z|}\right), \qquad \frac{\partial \ell}{\partial z} = \sigma(z) - t .$$
@@ -416,7 +425,8 @@ print(f"at z = {z[0]:.0f} the gradient of BCE is {ratio:.0f} times that of MSE")
 #
 # ### Exercise 3 ★★★: BCEWithLogitsLoss
 #
-# `np.log1p(x)` is log(1 + x), exact even for tiny x. Mind that the sigmoid in `backward` must not overflow either.
+# `np.log1p(x)` is log(1 + x), exact even for tiny x, where 1 + x rounds to 1. For `backward` chapter 04's `sigmoid` is imported. The
+# check also counts an overflow that leaves no trace: `np.where` computes both its sides.
 
 # %% exercise="BCEWithLogitsLoss" points=4 stars=3
 #| export
@@ -445,17 +455,24 @@ class BCEWithLogitsLoss(Loss):
 
     def backward(self):
         """Return dpred, of pred's shape and dtype."""
-        ### BEGIN SOLUTION sigmoid minus target, over all elements; a sigmoid that cannot overflow
+        ### BEGIN SOLUTION sigmoid minus target, over all elements
         pred, target = self.saved()
-        small = np.exp(-np.abs(pred))  # in (0, 1]
-        sigmoid = np.where(pred >= 0, 1, small) / (1 + small)
-        return (sigmoid - target) / pred.size
+        return (sigmoid(pred) - target) / pred.size
         ### END SOLUTION
 
 # %%
 check(BCEWithLogitsLoss)
 
 # %% probe="BCEWithLogitsLoss"
+def complaint(run):
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            run()
+    except FloatingPointError as error:
+        return str(error).split()[0]
+    return "none"
+
+
 def probe(BCEWithLogitsLoss, rng):
     N, C = rng.integers(2, 5), rng.integers(5, 8)
     pred, target = 2 * rng.normal(size=(N, C)), rng.uniform(0.1, 0.9, size=(N, C))
@@ -468,47 +485,62 @@ def probe(BCEWithLogitsLoss, rng):
     yield "dpred", loss.backward()
     yield "loss of logits of ±1000", loss.forward(large, hard)
     yield "dpred of logits of ±1000", loss.backward()
+    yield "numerical warnings of forward", complaint(lambda: loss(large, hard))
+    loss(large, hard)
+    yield "numerical warnings of backward", complaint(loss.backward)
+    sure = rng.uniform(-60, -38, size=(N, C))
+    yield "loss of sure and right logits", loss(sure, np.zeros((N, C)))
     loss(pred.astype(np.float32), target.astype(np.float32))
     yield "dpred in float32", loss.backward()
 
 # %% mistakes="BCEWithLogitsLoss"
 LOSSES = "np.maximum(pred, 0) - pred * target + np.log1p(np.exp(-np.abs(pred)))"
-GRADIENT = "(sigmoid - target) / pred.size"
+GRADIENT = "(sigmoid(pred) - target) / pred.size"
 
 mistake("the sigmoid is taken first, then its logarithm", "For large logits the sigmoid is exactly 0 or 1, and log(0) is −inf. "
         "Use the form with max(z, 0), in which the two have been merged.",
-        swap=(LOSSES, "-target * np.log(1 / (1 + np.exp(-pred))) "
-                      "- (1 - target) * np.log(1 - 1 / (1 + np.exp(-pred)))"))
+        swap=(LOSSES, "-target * np.log(sigmoid(pred)) - (1 - target) * np.log(1 - sigmoid(pred))"))
 mistake("the sigmoid is clipped before the logarithm", "Clipping hides the infinity, and makes the loss wrong and flat where "
         "the model is most wrong. The stable form needs no clipping.",
-        swap=(LOSSES, "-target * np.log(np.clip(1 / (1 + np.exp(-pred)), 1e-12, 1)) "
-                      "- (1 - target) * np.log(np.clip(1 - 1 / (1 + np.exp(-pred)), 1e-12, 1))"))
+        swap=(LOSSES, "-target * np.log(np.clip(sigmoid(pred), 1e-12, 1)) "
+                      "- (1 - target) * np.log(np.clip(1 - sigmoid(pred), 1e-12, 1))"))
 mistake("the exponent is z in place of −|z|", "log(1 + exp(z)) overflows for large z. Take the max out first; what is left has the "
         "exponent −|z|, which is never positive.",
-        swap=(LOSSES, "np.log(1 + np.exp(pred)) - pred * target"))
+        swap=(LOSSES, "np.log1p(np.exp(pred)) - pred * target"))
+mistake("an exponential overflows in forward, unseen in the loss", "A positive exponent is computed and then thrown away or "
+        "divided away. np.where does not protect you: it computes both sides before it picks. One exponential, of −|z|, serves both signs.",
+        swap=(LOSSES, "np.where(pred >= 0, pred - pred * target + np.log1p(np.exp(-pred)), "
+                      "np.log1p(np.exp(pred)) - pred * target)"))
+mistake("log(1 + …) loses what is tiny", "Where the model is sure and right, exp(−|z|) is far below rounding: 1 + exp(−|z|) is exactly 1, and "
+        "the loss becomes 0. np.log1p takes the tiny number itself.",
+        swap=("np.log1p(np.exp(-np.abs(pred)))", "np.log(1 + np.exp(-np.abs(pred)))"))
 mistake("target and prediction are swapped", "The formula with logits holds −z·t, with z = pred. max and |z| are of the logit, "
         "not of the target.",
         swap=(LOSSES, "np.maximum(target, 0) - pred * target + np.log1p(np.exp(-np.abs(target)))"))
 mistake("the loss is a sum, not a mean", "Use the mean over all elements, so that the loss does not grow with the "
         "batch.", swap=("float(losses.mean())", "float(losses.sum())"))
 mistake("the gradient is not divided by the number of elements", "The loss is a mean over pred.size elements. So is its "
-        "gradient.", swap=(GRADIENT, "sigmoid - target"))
+        "gradient.", swap=(GRADIENT, "sigmoid(pred) - target"))
 mistake("the gradient is divided by the number of samples", "The loss averages over all elements, pred.size of them, not "
-        "over len(pred).", swap=(GRADIENT, "(sigmoid - target) / len(pred)"))
+        "over len(pred).", swap=(GRADIENT, "(sigmoid(pred) - target) / len(pred)"))
 mistake("the gradient's sign is turned", "With target 1 and a low logit, the loss falls when the logit rises: the gradient must be "
-        "negative. So it is σ(z) − t.", swap=(GRADIENT, "(target - sigmoid) / pred.size"))
+        "negative. So it is σ(z) − t.", swap=(GRADIENT, "(target - sigmoid(pred)) / pred.size"))
 mistake("the sigmoid's derivative is multiplied in again", "σ(z) − t is already the gradient by the logit. The factor σ(1 − σ) "
-        "has cancelled on the way.", swap=(GRADIENT, "(sigmoid - target) * sigmoid * (1 - sigmoid) / pred.size"))
-mistake("exp(z) overflows in the gradient", "exp(1000) / (1 + exp(1000)) is inf / inf. For z ≥ 0 write the sigmoid with "
-        "exp(−z).", swap=("np.where(pred >= 0, 1, small) / (1 + small)", "np.exp(pred) / (1 + np.exp(pred))"))
+        "has cancelled on the way.", swap=(GRADIENT, "(sigmoid(pred) - target) * sigmoid(pred) * (1 - sigmoid(pred)) / pred.size"))
+mistake("infinity is divided by infinity in the gradient", "exp(1000) / (1 + exp(1000)) is inf / inf, which is NaN. Chapter 04's sigmoid "
+        "never takes the exponential of a positive number: call it.",
+        swap=("sigmoid(pred)", "np.exp(pred) / (1 + np.exp(pred))"))
+mistake("an exponential overflows in the gradient, unseen in dpred", "For z = −1000, exp(−z) is inf. 1 / inf is 0, so the value is right, "
+        "but the overflow has happened. Chapter 04's sigmoid avoids it: call it.",
+        swap=("sigmoid(pred)", "1 / (1 + np.exp(-pred))"))
 
 # %% [markdown] hints="BCEWithLogitsLoss"
 # Two stable pieces are needed. In forward, the merged form with max, z·t and log1p. In backward, a sigmoid that only ever takes
-# the exponential of a number ≤ 0.
+# the exponential of a number ≤ 0. Chapter 04's does.
 #
 # ---
 #
-# ℓ = max(z, 0) − z·t + log1p(exp(−|z|)). With s = exp(−|z|): σ(z) = 1/(1 + s) for z ≥ 0, and s/(1 + s) for z < 0.
+# ℓ = max(z, 0) − z·t + log1p(exp(−|z|)). ∂ℓ/∂z = σ(z) − t, and the mean divides it by the number of all elements.
 #
 # ---
 #
@@ -520,9 +552,7 @@ mistake("exp(z) overflows in the gradient", "exp(1000) / (1 + exp(1000)) is inf 
 #
 # # backward
 # pred, target = self.saved()
-# small = np.exp(-np.abs(pred))
-# sigmoid = np.where(pred >= 0, ..., ...) / (1 + small)
-# return ...
+# return (sigmoid(...) - ...) / ...
 # ```
 
 # %% [markdown]
@@ -552,7 +582,7 @@ def log_softmax(logits):
 
     Source: Goodfellow et al., Deep Learning (2016), sections 4.1 and 6.2.2.3.
     """
-    ### BEGIN SOLUTION subtract each row's maximum, then the log of the sum of exponentials
+    ### BEGIN SOLUTION subtract each row's maximum; take the log of the sum of exp
     shifted = logits - logits.max(axis=1, keepdims=True)  # (N, C), at most 0
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     ### END SOLUTION
@@ -565,7 +595,7 @@ def probe(log_softmax, rng):
     N, C = rng.integers(2, 5), rng.integers(5, 8)
     logits = 2 * rng.normal(size=(N, C))
     large = logits.copy()
-    large[:, :2] = [1000, -1000]
+    large[0, :2] = [1000, -1000]
     yield "log p", log_softmax(logits)
     yield "log p of scores of ±1000", log_softmax(large)
     yield "log p of rows at far levels", log_softmax(logits + 1000 * np.arange(N)[:, None] - 1000)
@@ -573,6 +603,7 @@ def probe(log_softmax, rng):
 
 # %% mistakes="log_softmax"
 REFERENCE = "shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))"
+BODY = "shifted = logits - logits.max(axis=1, keepdims=True)  # (N, C), at most 0\n    return " + REFERENCE
 
 mistake("no maximum is subtracted", "exp(1000) is inf, and inf − inf is NaN. Subtract each row's largest score "
         "first: softmax does not notice.", swap=("logits - logits.max(axis=1, keepdims=True)", "logits"))
@@ -582,6 +613,17 @@ mistake("one maximum is used for all rows", "A row far below the others underflo
 mistake("the softmax is taken first, then its logarithm", "A probability of e⁻²⁰⁰⁰ rounds to 0, and its logarithm is −inf. Take the logarithm on "
         "paper: a difference, with no division left.",
         swap=(REFERENCE, "np.log(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True))"))
+mistake("the softmax overflows before its logarithm is taken", "exp(1000) is inf, and inf/inf is NaN. Take the logarithm on paper, which "
+        "leaves a difference, and subtract each row's largest score first.",
+        swap=(BODY, "return np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))"))
+mistake("one overflowing softmax is taken over the whole array", "Each row is a sample of its own: sum over axis 1, with keepdims=True. And "
+        "exp(1000) is inf: subtract each row's largest score first, and take the logarithm on paper.",
+        swap=(BODY, "return np.log(np.exp(logits) / np.exp(logits).sum())"))
+mistake("one softmax is taken over the whole array", "Maximum and sum belong to each row: a sample's probabilities sum to 1 over its own "
+        "classes. Give both axis=1 and keepdims=True.",
+        swap=(BODY, "return logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())"))
+mistake("the sum runs over the whole array", "Each row has its own sum, over axis 1, with keepdims=True. Without an axis, sum adds "
+        "all samples together.", swap=("np.exp(shifted).sum(axis=1, keepdims=True)", "np.exp(shifted).sum()"))
 mistake("the softmax is clipped before the logarithm", "The clip puts a floor under log p. Below it the loss is wrong, and "
         "flat. With the logarithm taken on paper no clip is needed.",
         swap=(REFERENCE, "np.log(np.clip(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True), 1e-12, 1))"))
@@ -649,7 +691,7 @@ class CrossEntropyLoss(Loss):
 
     def forward(self, pred, target):
         """Return the mean over the samples."""
-        ### BEGIN SOLUTION targets as rows, log_softmax, save both; the mean over the samples
+        ### BEGIN SOLUTION target rows and log_softmax, save both; mean over samples
         rows = match_classes(self, pred, target)  # (N, C)
         logp = log_softmax(pred)
         self.save(logp, rows)
@@ -667,6 +709,15 @@ class CrossEntropyLoss(Loss):
 check(CrossEntropyLoss)
 
 # %% probe="CrossEntropyLoss"
+def complaint(run):
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            run()
+    except FloatingPointError as error:
+        return str(error).split()[0]
+    return "none"
+
+
 def probe(CrossEntropyLoss, rng):
     N, C = rng.integers(2, 5), rng.integers(5, 8)
     pred, later = 2 * rng.normal(size=(2, N, C))
@@ -674,12 +725,15 @@ def probe(CrossEntropyLoss, rng):
     soft = rng.uniform(0.1, 1, size=(N, C))
     soft = soft / soft.sum(axis=1, keepdims=True)
     large = pred.copy()
-    large[:, :2] = [1000, -1000]
+    large[0, :2] = [1000, -1000]  # one extreme row; the others tell mistakes apart
     loss = CrossEntropyLoss()
     yield "loss", loss.forward(pred, labels)
     yield "dpred", loss.backward()
     yield "loss of scores of ±1000", loss.forward(large, np.ones(N, int))
     yield "dpred of scores of ±1000", loss.backward()
+    yield "numerical warnings of forward", complaint(lambda: loss(large, np.ones(N, int)))
+    loss(large, np.ones(N, int))
+    yield "numerical warnings of backward", complaint(loss.backward)
     loss.forward(pred, labels)
     loss.forward(later, labels)
     loss.backward()
@@ -717,6 +771,23 @@ mistake("the softmax is clipped before the logarithm", "A clipped loss is wrong 
 mistake("the softmax is written out, without log_softmax", "exp(1000) is inf, and inf/inf is NaN. log_softmax has been built for this: use it, and np.exp "
         "of its result for the probabilities.",
         swap=("log_softmax(pred)", "np.log(np.exp(pred) / np.exp(pred).sum(axis=1, keepdims=True))"))
+mistake("the softmax is written out, and its zeros get a logarithm", "A probability of e⁻²⁰⁰⁰ rounds to 0, its logarithm is −inf, and 0 · inf is NaN. "
+        "log_softmax takes the logarithm on paper: use it.",
+        swap=("log_softmax(pred)", "np.log(np.exp(pred - pred.max(axis=1, keepdims=True)) / "
+              "np.exp(pred - pred.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))"))
+
+@mistake("backward's softmax overflows", "exp(1000) is inf, and inf/inf is NaN. Save the log-probabilities of forward; np.exp of them "
+         "is the softmax, and never above 1.")
+class CrossEntropyLoss(reference):
+    def forward(self, pred, target):
+        rows = match_classes(self, pred, target)
+        self.save(pred, rows)
+        return float(-(rows * log_softmax(pred)).sum() / len(pred))
+
+    def backward(self):
+        pred, rows = self.saved()
+        return (np.exp(pred) / np.exp(pred).sum(axis=1, keepdims=True) - rows) / len(rows)
+
 mistake("the logarithm is taken after the sum over the classes", "The loss sums target · log p. The log of Σ target · p agrees with it for one-hot "
         "rows, not for soft ones, and is −inf where p rounds to 0.",
         swap=(LOSS, "float(-np.log((rows * np.exp(logp)).sum(axis=1)).mean())"))
@@ -821,19 +892,26 @@ def draw_focal(gamma=2.0):
 
 
 draw_focal()
-for gamma in (0, 2):
+for gamma in (0, 2, 6):
     share = 1 / (1 + focal(easy, gamma).sum() / focal(hard, gamma).sum())
-    print(f"γ = {gamma}: the hard samples make up {share:.0%} of the loss")
+    print(f"γ = {gamma}: hard samples make up {share:.1%} of the loss; "
+          f"at p = 0.5 {focal(0.5, gamma) / focal(0.5, 0):.1%} of cross-entropy is left")
 interact(draw_focal, gamma=FloatSlider(value=2, min=0, max=6, step=0.5, description="γ"));
 
 # %% [markdown]
-# Move γ. At which value do the 40 hard samples outweigh the 2,000 easy ones? And what does a large γ do to a sample that is
-# merely unsure, around $p_t = 0.5$?
+# The slider starts at the still figure. Set γ to 0, then raise it step by step: where do the 40 hard samples pass half of
+# the total? Go on to 6, and watch the left curve at $p = 0.5$. It sinks to the axis: samples that are merely unsure now fade
+# as well, and only the worst are heard.
 #
 # ### Its gradient
 #
-# Write $q = 1 - p$, and start with the derivative by the log-probability of one class, with $p = e^{\log p}$. The product rule gives two
-# terms:
+# Labels have one right class, soft rows several. Each class then costs by its share of the row:
+#
+# $$\ell = -\sum_c \alpha_c\, t_c\, (1 - p_c)^\gamma \log p_c .$$
+#
+# In a one-hot row one term is left, the one above. Write $q = 1 - p = 1 - e^{\log p}$, and start with the derivative by the
+# log-probability of one class. The factor moves as well: $\partial q^\gamma / \partial \log p = \gamma\, q^{\gamma-1} \cdot (-p)$. So the
+# product rule gives two terms:
 #
 # $$g_c = \frac{\partial \ell}{\partial \log p_c}
 # = \alpha_c t_c \left(\gamma\, q_c^{\gamma-1} p_c \log p_c - q_c^{\gamma}\right)
@@ -904,6 +982,15 @@ class FocalLoss(Loss):
 check(FocalLoss)
 
 # %% probe="FocalLoss"
+def complaint(run):
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            run()
+    except FloatingPointError as error:
+        return str(error).split()[0]
+    return "none"
+
+
 def probe(FocalLoss, rng):
     N, C = rng.integers(2, 5), rng.integers(5, 8)
     pred, labels = 2 * rng.normal(size=(N, C)), rng.integers(0, C, N)
@@ -911,8 +998,8 @@ def probe(FocalLoss, rng):
     soft = rng.uniform(0.1, 1, size=(N, C))
     soft = soft / soft.sum(axis=1, keepdims=True)
     large = pred.copy()
-    large[:, :2] = [1000, -1000]
-    wrong, right = np.ones(N, int), np.arange(N) > 0
+    large[0, :2] = [1000, -1000]  # one extreme row; the others tell mistakes apart
+    wrong, right = np.ones(N, int), (np.arange(N) > 0).astype(int)
     plain, weighted = FocalLoss(gamma), FocalLoss(gamma, alpha)
     yield "loss", plain.forward(pred, labels)
     yield "dpred", plain.backward()
@@ -920,21 +1007,29 @@ def probe(FocalLoss, rng):
     yield "dpred with alpha", weighted.backward()
     yield "loss of scores of ±1000", plain.forward(large, wrong)
     yield "dpred of scores of ±1000", plain.backward()
+    zero = FocalLoss(0.0)
+    zero(large, right)
+    yield "dpred of scores of ±1000, gamma 0", zero.backward()
+    yield "numerical warnings of forward", complaint(lambda: zero(large, right))
+    zero(large, right)
+    yield "numerical warnings of backward", complaint(zero.backward)
     plain(pred.astype(np.float32), labels)
     yield "dpred in float32", plain.backward()
-    zero = FocalLoss(0.0)
-    zero(large, right.astype(int))
-    yield "dpred of scores of ±1000, gamma 0", zero.backward()
     yield "loss with rows as target", plain(pred, soft)
     yield "dpred with rows as target", plain.backward()
 
 # %% mistakes="FocalLoss"
 LOSS = "-(weighted * q**self.gamma * logp).sum() / len(pred)"
+MERGED = "(weighted * logp).sum(axis=1)"
+SHIFTED = "np.exp(pred - pred.max(axis=1, keepdims=True))"
 G = "weighted * q**self.gamma * (self.gamma * p * ratio - 1)"
 RETURN = "(g - p * g.sum(axis=1, keepdims=True)) / len(g)"
 
 mistake("p_t is treated as a constant in the gradient", "The factor (1 − p)^γ depends on the scores as well. The product rule gives a "
         "second term, with γ in it.", swap=(G, "-weighted * q**self.gamma"))
+mistake("(1 − p)^γ is multiplied onto cross-entropy's gradient", "That treats the factor as a constant, and gives each score the factor of its own "
+        "class. The factor depends on the scores: take the product rule for g first, then go through the softmax.",
+        swap=(RETURN, "(p * weighted.sum(axis=1, keepdims=True) - weighted) * q**self.gamma / len(g)"))
 mistake("gamma is forgotten in the gradient's second term", "The derivative of q^γ brings γ down as a factor.",
         swap=(G, "weighted * q**self.gamma * (p * ratio - 1)"))
 mistake("the inner derivative of 1 − p is forgotten", "q = 1 − p, and p is the exponential of log p: its derivative by log p "
@@ -956,6 +1051,43 @@ mistake("the gradient stops at the right class", "g is the gradient by the log-p
         "log-probability through the softmax's sum: subtract p · Σ g.", swap=(RETURN, "g / len(g)"))
 mistake("0/0 where a sample is certain", "Where p has rounded to 1, q is 0, and log p / q is 0/0 = NaN. The ratio's limit is −1: "
         "use np.divide with out and where.", swap=("np.divide(logp, q, out=-np.ones_like(q), where=q > 0)", "logp / q"))
+mistake("0/0 is computed and then thrown away", "np.where computes both its sides before it picks, so q = 0 is divided by all the same. "
+        "np.divide with out and where leaves it out.",
+        swap=("np.divide(logp, q, out=-np.ones_like(q), where=q > 0)", "np.where(q > 0, logp / q, -1)"))
+mistake("the softmax is written out, without log_softmax", "exp(1000) is inf, and inf/inf is NaN. log_softmax has been built for this: use it, and np.exp "
+        "of its result for the probabilities.",
+        swap=("log_softmax(pred)", "np.log(np.exp(pred) / np.exp(pred).sum(axis=1, keepdims=True))"))
+mistake("the softmax is written out, and its zeros get a logarithm", "A probability of e⁻²⁰⁰⁰ rounds to 0, its logarithm is −inf, and 0 · inf is NaN. "
+        "log_softmax takes the logarithm on paper: use it.",
+        swap=("log_softmax(pred)", f"np.log({SHIFTED} / {SHIFTED}.sum(axis=1, keepdims=True))"))
+mistake("a soft row is merged into one p_t", "A soft row has several right classes, and each has a term of its own: −α t (1 − p)^γ log p, class by class. "
+        "Compute all (N, C) terms, then sum.",
+        swap=(LOSS, f"-((1 - np.exp({MERGED} / weighted.sum(axis=1)))**self.gamma * {MERGED}).sum() / len(pred)"))
+
+@mistake("backward's softmax overflows", "exp(1000) is inf, and inf/inf is NaN. Save the log-probabilities of forward; np.exp of them "
+         "is the softmax, and never above 1.")
+class FocalLoss(reference):
+    def forward(self, pred, target):
+        self.pred = pred
+        return super().forward(pred, target)
+
+    def backward(self):
+        logp, weighted = self.saved()
+        p = np.exp(self.pred) / np.exp(self.pred).sum(axis=1, keepdims=True)
+        ratio = np.divide(logp, 1 - p, out=-np.ones_like(p), where=p < 1)
+        g = weighted * (1 - p)**self.gamma * (self.gamma * p * ratio - 1)
+        return (g - p * g.sum(axis=1, keepdims=True)) / len(g)
+
+@mistake("targets given as rows are not handled", "Indexing with the target works for integer labels only. Call match_classes "
+         "first: it makes rows (N, C) of either kind, and refuses labels out of range.")
+class FocalLoss(reference):
+    def forward(self, pred, target):
+        logp, alpha = log_softmax(pred), self.class_weights(pred)
+        weighted = np.zeros_like(pred)
+        weighted[np.arange(len(pred)), target] = alpha[target]
+        self.save(logp, weighted)
+        return float(-(weighted * (1 - np.exp(logp))**self.gamma * logp).sum() / len(pred))
+
 mistake("q to the power of γ − 1 is infinite where a sample is certain", "For γ below 1, q^(γ−1) divides by zero where p has "
         "rounded to 1. Take q^γ out of both terms, and guard the ratio log p / q.",
         swap=(G, "weighted * (self.gamma * q ** (self.gamma - 1) * p * logp - q**self.gamma)"))
@@ -996,10 +1128,14 @@ mistake("q to the power of γ − 1 is infinite where a sample is certain", "For
 # `logpt.data.exp()`. Then only the second of the two terms is left. Is that the gradient of this loss?
 
 # %% tags=["nbval-check-output"]
-def gradient_error(loss, pred, target):
+def gradient(loss, pred, target):
     loss(pred, target)
-    dpred = loss.backward()
-    return relative_error(dpred, numerical_gradient(lambda moved: loss(moved, target), pred))
+    return loss.backward()
+
+
+def gradient_error(loss, pred, target):
+    numeric = numerical_gradient(lambda moved: loss(moved, target), pred)
+    return relative_error(gradient(loss, pred, target), numeric)
 
 
 class ConstantFactor(FocalLoss):
@@ -1021,11 +1157,15 @@ cases = {"MSE": (MSELoss(), values), "BCE": (BCEWithLogitsLoss(), values),
 for name, (loss, target) in cases.items():
     right = gradient_error(loss, pred, target) < 1e-7
     print(f"gradient of {name}: {'right' if right else 'wrong'}")
+for p in (0.01, 0.99):
+    one = np.array([[np.log(p / (1 - p)), 0.0]]), np.array([0])  # class 0 has probability p
+    ratio = gradient(FocalLoss(), *one) / gradient(ConstantFactor(), *one)
+    print(f"p_t = {p}, γ = 2: the full gradient is {ratio[0, 0]:.2f} times the other")
 
 # %% [markdown]
-# Compare the two forms of $g$: yours is $1 - \gamma\, p_t \log p_t / (1 - p_t)$ times the one with a constant factor. That is close to 1 for
-# a hard sample, and close to $1 + \gamma$ for an easy one. So each sample's gradient points the same way, but the samples are weighted
-# differently: with the constant, training follows another loss than the one that it prints.
+# Compare the two forms of $g$: yours is $1 - \gamma\, p_t \log p_t / (1 - p_t)$ times the one with a constant factor. The last two lines
+# print it: close to 1 for a hard sample, close to $1 + \gamma$ for an easy one. Each sample's gradient points the same way, but the samples
+# are weighted differently: with the constant, training follows another loss than the one that it prints.
 #
 # ## Use: a number for the templates
 #
@@ -1049,12 +1189,14 @@ plt.show()
 # %% tags=["nbval-check-output"]
 for factor in (0.3, 1.0, 10.0):
     right = np.mean((scores * factor).argmax(axis=1) == labels)
+    sure = np.exp(log_softmax(scores * factor)).max(axis=1).mean()
     value = loss(scores * factor, labels)
-    print(f"scores × {factor:4}: {right:.0%} right, cross-entropy {value:.2f}")
+    print(f"scores × {factor:4}: {right:.0%} right, {sure:.0%} sure, cross-entropy {value:.2f}")
 
 # %% [markdown]
-# On the left all scores are nearly equal, and the curve starts from your prediction of Exercise 1. On the right the model is very sure,
-# and pays dearly for each mistake. In between, its confidence fits how often it is right.
+# On the left all scores are nearly equal, and the curve starts from your prediction of Exercise 1. "Sure" is the mean of each sample's
+# largest probability. Factor 10 makes the model far surer than it is right, and it pays for each mistake. Near the minimum the two
+# almost agree.
 #
 # The lowest of the three printed losses is the number to beat in chapter 06. One factor brought that much; there, every weight moves.
 #

@@ -148,9 +148,9 @@ class Student:
         return {cell["id"]: self.run(cell) for cell in self.cells}
 
 
-def stored_outputs(chapter):
+def stored_outputs(root, chapter):
     """The printed text of the cells that CI compares, by source, from the solved notebook."""
-    book = json.loads((ROOT / "solutions" / f"{chapter}.ipynb").read_text("utf-8"))
+    book = json.loads((root / "solutions" / f"{chapter}.ipynb").read_text("utf-8"))
     return {
         "".join(cell["source"]): "".join("".join(o.get("text", "")) for o in cell["outputs"])
         for cell in book["cells"]

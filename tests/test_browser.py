@@ -110,7 +110,9 @@ def run(page, text):
     return cell
 
 
-def shoot(page, name):
+def shoot(page, name, cell=None):
+    if cell:
+        cell.get_by_text("the card above says why").scroll_into_view_if_needed()
     page.wait_for_timeout(300)  # the page still moves after an output has come
     page.screenshot(path=ARTEFACTS / f"{name}.png")
 
@@ -162,10 +164,10 @@ def test_a_wrong_answer_gets_a_card_and_the_right_one_a_line(page):
     assert red.inner_text().strip() == "not yet  linear_backward: the card above says why"
     card = checked.get_by_text("known mistake")
     assert contrast(page, card) > 7
-    shoot(page, "2_wrong")
+    shoot(page, "2_wrong", checked)
     use_theme(page, "JupyterLab Dark")
     assert contrast(page, card) > 7
-    shoot(page, "3_wrong_dark")
+    shoot(page, "3_wrong_dark", checked)
     use_theme(page, "JupyterLab Light")
 
     write(page, "def linear_backward(", "return dout @ weight", RIGHT)

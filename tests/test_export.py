@@ -171,6 +171,16 @@ def test_an_exported_helper_goes_along(tiny):
     assert load(tiny)["double"](4) == 8
 
 
+def test_a_helper_of_a_helper_goes_along_and_an_unused_one_stays(tiny):
+    inner, unused = "#| export\ndef inner(x):\n    return x\n", "#| export\ndef unused(:\n"
+    outer = HELPER.replace("x + x", "inner(x) + inner(x)")
+    passed, _, _ = export(
+        tiny, {"double": HELPED}, change=before("exercise-double", inner, unused, outer)
+    )
+    assert passed["double"] and load(tiny)["double"](4) == 8
+    assert "unused" not in module(tiny)
+
+
 def test_a_helper_without_export_stays_and_the_message_says_so(tiny, capsys):
     hand_in(
         tiny,

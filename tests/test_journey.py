@@ -23,13 +23,13 @@ missing = [name for name in CHAPTERS if not (ROOT / "chapters" / f"{name}.ipynb"
 PLAYED = [name for name in CHAPTERS if name not in missing]
 
 
-def answers(chapter):
-    exercises = find_chapter(chapter).exercises
+def answers(course, chapter):
+    exercises = find_chapter(chapter, course).exercises
     return {name: own_answer(exercise) for name, exercise in exercises.items()}
 
 
 def modules(root, chapter):
-    return [module_path(root, name) for name in find_chapter(chapter).modules()]
+    return [module_path(root, name) for name in find_chapter(chapter, root).modules()]
 
 
 def originals():
@@ -52,7 +52,7 @@ def course(tmp_path_factory):
 def linear(course):
     """Chapter 03 in JupyterLab: one answer wrong at first, one left blank, then finish."""
     student, seen = Student(course, "03_linear", lab=True), {}
-    right = answers("03_linear")
+    right = answers(course, "03_linear")
     for name in right.keys() - {MENDED, BLANK}:
         student.write(name, right[name])
     student.write(MENDED, right[MENDED].split(f"    {MARK}")[0] + WRONG)
@@ -63,7 +63,7 @@ def linear(course):
         student.write(MENDED, right[MENDED])
         assert not student.run(f"exercise-{MENDED}").error
         seen["mended"] = student.run(f"check-{MENDED}")
-        compared = [c for c in student.cells if c["source"] in stored_outputs("03_linear")]
+        compared = [c for c in student.cells if c["source"] in stored_outputs(course, "03_linear")]
         seen["compared"] = {cell["id"]: student.run(cell) for cell in compared}
         seen["finish unsaved"] = student.run('finish("03_linear")')
         seen["untouched"] = all(MARK not in p.read_text() for p in modules(course, "03_linear"))
@@ -78,7 +78,7 @@ def later(course, linear):
     seen = {}
     for chapter in PLAYED[1:]:
         student = Student(course, chapter)
-        for name, source in answers(chapter).items():
+        for name, source in answers(course, chapter).items():
             student.write(name, source)
         student.save()
         with student.kernel():
@@ -130,8 +130,8 @@ def test_finish_refuses_what_is_not_saved(linear):
     assert linear["untouched"]
 
 
-def test_finish_exports_what_passed_and_says_what_did_not(linear):
-    exercises = find_chapter("03_linear").exercises
+def test_finish_exports_what_passed_and_says_what_did_not(course, linear):
+    exercises = find_chapter("03_linear", course).exercises
     points = sum(e.points for name, e in exercises.items() if name != BLANK)
     total = points + exercises[BLANK].points
     said = linear["finish"].text
@@ -153,11 +153,11 @@ def test_the_package_holds_the_students_code_and_the_marked_reference(course, li
     assert MARK not in after
 
 
-def test_later_chapters_run_on_it_and_show_what_the_course_shows(later):
+def test_later_chapters_run_on_it_and_show_what_the_course_shows(course, later):
     for chapter in PLAYED[1:]:
         errors = {id_: ran.message for id_, ran in later[chapter].items() if ran.error}
         assert errors == {}
-        total = len(find_chapter(chapter).exercises)
+        total = len(find_chapter(chapter, course).exercises)
         last = list(later[chapter].values())[-1].text
         assert f"{total} of {total} exercises pass" in last
 
@@ -167,7 +167,7 @@ def test_compared_outputs_are_the_same_with_own_code(chapter, course, linear, la
     ran = {**later, "03_linear": linear["compared"]}[chapter]
     sources = {cell["id"]: cell["source"] for cell in Student(course, chapter).cells}
     shown = {sources[id_]: cell.text for id_, cell in ran.items() if not cell.error}
-    stored = stored_outputs(chapter)
+    stored = stored_outputs(course, chapter)
     if chapter == "03_linear":  # the one cell that needs what was left blank
         stored = {s: text for s, text in stored.items() if "gradcheck(" not in s}
     assert len(stored) >= 2
@@ -187,10 +187,10 @@ def test_chapter_06_trains_on_the_students_own_layers(course, later):
 def test_status_then_restore(course, later):
     status = nyang(course, "status")
     block = re.search(r"^03_linear .*\n(?:    .*\n?)*", status, re.MULTILINE)[0]
-    exercises = find_chapter("03_linear").exercises
+    exercises = find_chapter("03_linear", course).exercises
     exported = [n for n, e in exercises.items() if e.cell.directive("export") is not None]
     assert f"package: {len(exported) - 1} of {len(exported)} exported exercises are yours" in block
-    states = dict(re.findall(r"^    (\w+) +\d+ points?  (.*)$", block, re.MULTILINE))
+    states = dict(re.findall(r"^    (\w+) +\d+ points? +(.*)$", block, re.MULTILINE))
     assert states.keys() == exercises.keys()
     assert states[BLANK] == "blank"
     assert states[MENDED] == "passed  hints used: 1"

@@ -19,9 +19,10 @@ def build(chapters, check=False, execute_all=False, say=print):
     root = course_root()
     if check:
         return sum(_differs(root, path, text, say) for path, text in planned(root, chapters))
-    with locked(root), _as_test_run():
+    with locked(root):
         files = list(planned(root, chapters))  # a refusal comes before the first write
         written = sum(_write(root, path, text, say) for path, text in files)
+    with _as_test_run():  # may take minutes: other commands need not wait
         return written + sum(_build_solution(root, chapter, execute_all, say)
                              for chapter in chapters)
 

@@ -57,7 +57,12 @@ def no_memory():
 
 
 class Parts(Memory):
-    """Finds the layers and parameters of a model by walking over its attributes."""
+    """Finds the layers and parameters of a model by walking over its attributes.
+
+    ``buffers`` names the attributes whose arrays belong to the state but are not learned.
+    """
+
+    buffers = ()
 
     def named_children(self):
         """Yield (name, value) for each parameter and layer held by an attribute."""
@@ -86,6 +91,15 @@ class Parts(Memory):
     def parameters(self):
         """List every Parameter once."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self):
+        """Yield (name, layer, attribute) of each array that is kept but not learned, each once."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                for attribute in layer.buffers:
+                    yield (f"{prefix}.{attribute}" if prefix else attribute), layer, attribute
 
 
 class NyangModel(Parts):
@@ -123,32 +137,43 @@ class NyangModel(Parts):
         return self.train(False)
 
     def to(self, dtype):
-        """Convert every parameter to a dtype, as np.float64 for gradient checks."""
+        """Convert parameters and float buffers to a dtype, as np.float64 for gradient checks."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = parameter.grad.astype(dtype)
+        for _, layer, attribute in self.named_buffers():
+            buffer = getattr(layer, attribute)
+            if buffer.dtype.kind == "f":  # a counter stays an integer
+                setattr(layer, attribute, buffer.astype(dtype))
         return self
 
+    def named_arrays(self):
+        """Yield (name, array) of the state: the parameters, then the buffers."""
+        for name, part in self.named_parameters():
+            yield name, part.data
+        for name, layer, attribute in self.named_buffers():
+            yield name, getattr(layer, attribute)
+
     def state_dict(self):
-        """Copy all parameters into a dict of arrays, with PyTorch's names."""
-        return {name: part.data.copy() for name, part in self.named_parameters()}
+        """Copy parameters and buffers into a dict of arrays, with PyTorch's names."""
+        return {name: array.copy() for name, array in self.named_arrays()}
 
     def load_state_dict(self, state):
-        """Copy arrays into the parameters; nothing changes unless all of them fit.
+        """Copy arrays into parameters and buffers; nothing changes unless all of them fit.
 
         Raises:
             ValueError: with every missing, unexpected or misshapen name.
         """
-        own = dict(self.named_parameters())
+        own = dict(self.named_arrays())
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]
-        wrong += [f"{name} has shape {np.shape(state[name])}, expected {part.data.shape}"
-                  for name, part in own.items()
-                  if name in state and np.shape(state[name]) != part.data.shape]
+        wrong += [f"{name} has shape {np.shape(state[name])}, expected {array.shape}"
+                  for name, array in own.items()
+                  if name in state and np.shape(state[name]) != array.shape]
         if wrong:
             raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(wrong)}")
-        for name, part in own.items():
-            part.data[...] = state[name]
+        for name, array in own.items():
+            array[...] = state[name]
 
 
 def expect_input(layer, x, *shape, dtype=None):

@@ -1,8 +1,6 @@
 # Exported from chapter 06. Change the notebook, then export again.
 """Layers in a row: forward from first to last, backward from last to first."""
 
-import numpy as np
-
 from nyang_edu.model.core import NyangModel
 
 

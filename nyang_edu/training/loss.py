@@ -6,6 +6,7 @@ Each takes raw scores (logits), averages over the batch, and stays finite for sc
 
 import numpy as np
 
+from nyang_edu.model.activation import sigmoid
 from nyang_edu.model.core import Memory
 from nyang_edu.utility.tensor import one_hot
 
@@ -124,9 +125,7 @@ class BCEWithLogitsLoss(Loss):
     def backward(self):
         """Return dpred, of pred's shape and dtype."""
         pred, target = self.saved()
-        small = np.exp(-np.abs(pred))  # in (0, 1]
-        sigmoid = np.where(pred >= 0, 1, small) / (1 + small)
-        return (sigmoid - target) / pred.size
+        return (sigmoid(pred) - target) / pred.size
 
 
 def log_softmax(logits):
