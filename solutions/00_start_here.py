@@ -14,7 +14,9 @@
 # # 00 · Start here
 #
 # **You have** Python and a little NumPy.
+#
 # **You will build** one small function, `relative_error`, and learn how this course answers you.
+#
 # **It unlocks** every check of a gradient, from chapter 03 on.
 #
 # Time: about 30 minutes. Three exercises, ★ to ★★★.

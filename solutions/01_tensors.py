@@ -14,8 +14,10 @@
 # # 01 · Tensors
 #
 # **You have** Python, a first look at NumPy, and `check`, `hint` and `finish` (00).
+#
 # **You will build** six small tools: strides, broadcasting, one-hot labels, standardisation, and
 # windows in one and two dimensions.
+#
 # **It unlocks** im2col (02), where windows become a matrix and a convolution becomes one product.
 #
 # Time: about 100 minutes. Eight exercises, ★ to ★★★.

@@ -15,8 +15,10 @@
 #
 # **You have** strides and `sliding_windows_2d`, which looks at a picture through a window without
 # copying it (01), and `relative_error` (00).
+#
 # **You will build** `im2col`, which lays all windows of a batch into one matrix, and `col2im`,
 # its way back. Between the two stands one idea of linear algebra: the transpose.
+#
 # **It unlocks** convolution (08), which is one matrix product after `im2col`, and pooling (09).
 #
 # Time: about 90 minutes. Seven exercises, ★ to ★★★.

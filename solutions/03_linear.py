@@ -14,8 +14,10 @@
 # # 03 · The linear layer
 #
 # **You have** arrays, shapes and broadcasting (01), windows (02), and `relative_error` (00).
+#
 # **You will build** the layer contract that every later chapter relies on, the `Linear` layer with
 # its gradients, and a numerical check that tells whether any gradient is right.
+#
 # **It unlocks** activations (04), losses (05) and the first trained network (06).
 #
 # Time: about 90 minutes. Seven exercises, ★ to ★★★.

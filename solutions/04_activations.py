@@ -14,8 +14,10 @@
 # # 04 · Activations and initialisation
 #
 # **You have** the layer contract, `Linear`, and `gradcheck` (03).
+#
 # **You will build** eight activations, forward and backward, that neither overflow nor change the dtype,
 # and the initialisers that keep a signal alive through many layers.
+#
 # **It unlocks** losses (05), the first trained network (06) and every architecture after it.
 #
 # Time: about 120 minutes. Ten exercises, ★ to ★★★; most of them are a few lines.

@@ -15,9 +15,11 @@
 #
 # **You have** the layer contract and `Linear` (03), activations with a stable softmax (04), and
 # `numerical_gradient` to test any gradient (03).
+#
 # **You will build** four losses, forward and backward: `MSELoss`, `BCEWithLogitsLoss`, `CrossEntropyLoss`
 # and `FocalLoss`. They stay finite for scores of any size.
-# **It unlocks** the first trained network (06). Every training run of the course starts at one of these gradients.
+#
+# **It unlocks** the first trained network (06).
 #
 # Time: about 100 minutes. Seven exercises, ★ to ★★★.
 
@@ -77,7 +79,7 @@ with np.errstate(all="ignore"):
 
 # %% [markdown]
 # The second prediction is perfect, and its loss is NaN, not a number. One NaN in a batch turns every weight
-# into NaN. So this chapter wants two things of each loss: the right slope, and no overflow.
+# into NaN. So each loss needs two things: the right slope, and no overflow.
 #
 # ## Idea: one sample by hand
 #
@@ -169,11 +171,11 @@ def first_loss(classes):
 #
 # For MSE and BCE, `pred` may have any shape, and `target` has the same.
 #
-# A loss sits at the end of the chain. Nothing comes from above, so `backward()` takes no argument.
+# A loss ends the chain. Nothing comes from above, so `backward()` takes no argument.
 #
-# Two things are given. `Loss.match_shape` returns the target in pred's dtype, and refuses shapes that differ. That saves you from a
-# classic: a target (N,) beside a `pred` (N, 1), which NumPy stretches to (N, N) without a word. `match_classes` turns labels into
-# rows, and refuses a label outside 0…C−1, even −1, which indexing would take for the last class.
+# Two things are given. `Loss.match_shape` returns the target in pred's dtype, and refuses shapes that differ: NumPy would stretch
+# a target (N,) beside a `pred` (N, 1) to (N, N) without a word. `match_classes` turns labels into
+# rows, and refuses a label outside 0…C−1, even −1, which indexing takes for the last class.
 
 # %%
 #| default_exp training.loss
@@ -266,7 +268,7 @@ def match_classes(loss, pred, target):
 # $$L = \frac1M \sum_i (\text{pred}_i - \text{target}_i)^2, \qquad
 # \frac{\partial L}{\partial\, \text{pred}_i} = \frac{2}{M}\,(\text{pred}_i - \text{target}_i).$$
 #
-# Each element of `pred` stands in one term only. So the gradient is local, and the vectorised form looks the same.
+# Each element of `pred` stands in one term only, so the vectorised form looks the same.
 #
 # ### Exercise 2 ★★: MSELoss
 #
@@ -412,21 +414,20 @@ print(f"at z = {z[0]:.0f} the gradient of BCE is {ratio:.0f} times that of MSE")
 # $$\ell = -t \log \sigma(z) - (1-t)\log(1-\sigma(z)).$$
 #
 # Since $1-\sigma(z) = e^{-z}/(1+e^{-z}) = e^{-z}\,\sigma(z)$, its logarithm is $\log\sigma(z) - z$. Put that in, and
-# $-\log\sigma(z) = \log(1+e^{-z})$. What is left is $z - z\,t + \log(1+e^{-z})$. Its derivative is
-# $1 - t - e^{-z}/(1+e^{-z}) = 1 - t - (1-\sigma(z))$.
+# $-\log\sigma(z) = \log(1+e^{-z})$: what is left is $z - z\,t + \log(1+e^{-z})$. Its derivative is
+# $1 - t - e^{-z}/(1+e^{-z}) = 1 - t - (1-\sigma(z)) = \sigma(z) - t$.
 #
-# The form is safe for $z \ge 0$. For $z < 0$ the exponent is positive, so pull $e^{-z}$ out of
+# For $z < 0$ the exponent is positive, so pull $e^{-z}$ out of
 # the logarithm: $-z\,t + \log(1+e^{z})$. Both cases in one line, and the derivative:
 #
 # $$\ell = \max(z, 0) - z\,t + \log\!\left(1 + e^{-|z|}\right), \qquad \frac{\partial \ell}{\partial z} = \sigma(z) - t .$$
 #
-# No exponent is positive, so nothing overflows. As with MSE, the loss is the mean over all $M$ elements, and the
-# gradient is $(\sigma(z)-t)/M$.
+# No exponent is positive. As with MSE, the loss is the mean over all $M$ elements, the gradient $(\sigma(z)-t)/M$.
 #
 # ### Exercise 3 ★★★: BCEWithLogitsLoss
 #
-# `np.log1p(x)` is log(1 + x), exact even for tiny x, where 1 + x rounds to 1. For `backward` chapter 04's `sigmoid` is imported. The
-# check also counts an overflow that leaves no trace: `np.where` computes both its sides.
+# `np.log1p(x)` is log(1 + x), exact even where 1 + x rounds to 1. Chapter 04's `sigmoid` is imported. The check
+# also sees an overflow that leaves no trace in the result, as in `np.where`, which computes both its sides.
 
 # %% exercise="BCEWithLogitsLoss" points=4 stars=3
 #| export
@@ -597,6 +598,7 @@ def probe(log_softmax, rng):
     large = logits.copy()
     large[0, :2] = [1000, -1000]
     yield "log p", log_softmax(logits)
+    yield "sum of the probabilities of each row", np.exp(log_softmax(logits)).sum(axis=1)
     yield "log p of scores of ±1000", log_softmax(large)
     yield "log p of rows at far levels", log_softmax(logits + 1000 * np.arange(N)[:, None] - 1000)
     yield "log p in float32", log_softmax(logits.astype(np.float32))
@@ -616,12 +618,12 @@ mistake("the softmax is taken first, then its logarithm", "A probability of e⁻
 mistake("the softmax overflows before its logarithm is taken", "exp(1000) is inf, and inf/inf is NaN. Take the logarithm on paper, which "
         "leaves a difference, and subtract each row's largest score first.",
         swap=(BODY, "return np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))"))
-mistake("one overflowing softmax is taken over the whole array", "Each row is a sample of its own: sum over axis 1, with keepdims=True. And "
-        "exp(1000) is inf: subtract each row's largest score first, and take the logarithm on paper.",
-        swap=(BODY, "return np.log(np.exp(logits) / np.exp(logits).sum())"))
 mistake("one softmax is taken over the whole array", "Maximum and sum belong to each row: a sample's probabilities sum to 1 over its own "
         "classes. Give both axis=1 and keepdims=True.",
         swap=(BODY, "return logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())"))
+mistake("one overflowing softmax is taken over the whole array", "Each row is a sample of its own: sum over axis 1, with keepdims=True. And "
+        "exp(1000) is inf: subtract each row's largest score first, and take the logarithm on paper.",
+        swap=(BODY, "return np.log(np.exp(logits) / np.exp(logits).sum())"))
 mistake("the sum runs over the whole array", "Each row has its own sum, over axis 1, with keepdims=True. Without an axis, sum adds "
         "all samples together.", swap=("np.exp(shifted).sum(axis=1, keepdims=True)", "np.exp(shifted).sum()"))
 mistake("the softmax is clipped before the logarithm", "The clip puts a floor under log p. Below it the loss is wrong, and "
@@ -634,6 +636,11 @@ mistake("the row's maximum or sum has lost its axis", "Without keepdims=True the
         "(N, C).", swap=("logits.max(axis=1, keepdims=True)", "logits.max(axis=1)"))
 mistake("the sum runs over the samples", "Axis 0 counts the samples. The probabilities of one sample sum to 1 over its "
         "classes, axis 1.", swap=("np.exp(shifted).sum(axis=1, keepdims=True)", "np.exp(shifted).sum(axis=0, keepdims=True)"))
+mistake("the softmax runs over the samples", "Axis 0 counts the samples. Maximum and sum belong to one sample: both run over its "
+        "classes, axis 1.", swap=(BODY, BODY.replace("axis=1", "axis=0")))
+mistake("one maximum for all rows, and a softmax before the logarithm", "A row far below the others underflows to 0/0. Take each row's own maximum, over "
+        "axis 1, and the logarithm on paper.",
+        swap=(BODY, "e = np.exp(logits - logits.max())\n    return np.log(e / e.sum(axis=1, keepdims=True))"))
 mistake("the maximum is missing from one of the two terms", "Subtract m inside the exponential and from the score outside. "
         "Only then it cancels.", swap=(REFERENCE, REFERENCE.replace("shifted - np.log", "logits - np.log")))
 mistake("the result is always float64", "float32 scores must give float32 log-probabilities. Do not convert on the "
@@ -660,7 +667,7 @@ mistake("the result is always float64", "float32 scores must give float32 log-pr
 #
 # $$L = -\frac1N \sum_n \sum_c t_{nc} \log p_{nc} .$$
 #
-# The mean is over the $N$ *samples*. A sample has one right class, and its cost is one cost, whatever $C$ is.
+# The mean is over the $N$ *samples*: a sample has one cost, whatever $C$ is.
 #
 # Backward, for one sample. How does the log-probability of class $c$ move with score $j$? Its own score lifts it, and every score
 # lifts the sum that is subtracted. With $[c = j]$ for 1 where the two are equal and 0 elsewhere:
@@ -673,7 +680,7 @@ mistake("the result is always float64", "float32 scores must give float32 log-pr
 #
 # ### Exercise 5 ★★: CrossEntropyLoss
 #
-# `match_classes(self, pred, target)` turns either kind of target into rows. `np.exp` of a log-probability is the probability.
+# `match_classes(self, pred, target)` turns either kind of target into rows.
 
 # %% exercise="CrossEntropyLoss" points=4 stars=2
 #| export
@@ -832,7 +839,7 @@ class CrossEntropyLoss(Loss):
 # %% [markdown]
 # ## See: softmax minus one-hot
 #
-# A real digit, and the scores that the templates of chapter 03 give it. They are scaled down by 5, so that the softmax is not too sure.
+# A real digit, and its scores by the templates of chapter 03, divided by 5 to make the softmax less sure.
 # The bars are the gradient of its loss.
 
 # %%
@@ -894,30 +901,30 @@ def draw_focal(gamma=2.0):
 draw_focal()
 for gamma in (0, 2, 6):
     share = 1 / (1 + focal(easy, gamma).sum() / focal(hard, gamma).sum())
-    print(f"γ = {gamma}: hard samples make up {share:.1%} of the loss; "
-          f"at p = 0.5 {focal(0.5, gamma) / focal(0.5, 0):.1%} of cross-entropy is left")
+    print(f"γ = {gamma}: hard samples make up {share:.0%} of the loss; "
+          f"p = 0.5 keeps {focal(0.5, gamma) / focal(0.5, 0):.1%} of its cross-entropy")
 interact(draw_focal, gamma=FloatSlider(value=2, min=0, max=6, step=0.5, description="γ"));
 
 # %% [markdown]
-# The slider starts at the still figure. Set γ to 0, then raise it step by step: where do the 40 hard samples pass half of
-# the total? Go on to 6, and watch the left curve at $p = 0.5$. It sinks to the axis: samples that are merely unsure now fade
+# Set γ to 0, then raise it step by step: where do the 40 hard samples pass half of
+# the total? Go on to 6, and watch the curve at $p = 0.5$. It sinks to the axis: merely unsure samples fade
 # as well, and only the worst are heard.
 #
 # ### Its gradient
 #
-# Labels have one right class, soft rows several. Each class then costs by its share of the row:
+# A soft row has several right classes, and each costs by its share:
 #
 # $$\ell = -\sum_c \alpha_c\, t_c\, (1 - p_c)^\gamma \log p_c .$$
 #
-# In a one-hot row one term is left, the one above. Write $q = 1 - p = 1 - e^{\log p}$, and start with the derivative by the
-# log-probability of one class. The factor moves as well: $\partial q^\gamma / \partial \log p = \gamma\, q^{\gamma-1} \cdot (-p)$. So the
+# A one-hot row leaves the one term above. Write $q = 1 - p = 1 - e^{\log p}$, and start with the derivative by the
+# log-probability of one class. The factor moves too: $\partial q^\gamma / \partial \log p = -\gamma\, q^{\gamma-1} p$. So the
 # product rule gives two terms:
 #
 # $$g_c = \frac{\partial \ell}{\partial \log p_c}
 # = \alpha_c t_c \left(\gamma\, q_c^{\gamma-1} p_c \log p_c - q_c^{\gamma}\right)
 # = \alpha_c t_c\, q_c^{\gamma} \left(\gamma\, p_c\, \frac{\log p_c}{q_c} - 1\right).$$
 #
-# From there to the scores it is the rule of cross-entropy, $\partial \log p_c / \partial z_j = [c=j] - p_j$:
+# From there to the scores it is cross-entropy's rule for $\partial \log p_c / \partial z_j$:
 #
 # $$\frac{\partial L}{\partial z_{nj}} = \frac1N \Big( g_{nj} - p_{nj} \sum_c g_{nc} \Big).$$
 #
@@ -926,7 +933,7 @@ interact(draw_focal, gamma=FloatSlider(value=2, min=0, max=6, step=0.5, descript
 #
 # ### Exercise 6 ★★★: FocalLoss
 #
-# `self.class_weights(pred)` gives α as (C,) in pred's dtype, all ones where there is none. The mean is over the samples.
+# `self.class_weights(pred)` gives α as (C,), all ones where there is none.
 # `np.divide(a, b, out=…, where=b > 0)` divides only where it may, and leaves `out` elsewhere.
 
 # %% exercise="FocalLoss" points=5 stars=3
@@ -1021,6 +1028,7 @@ def probe(FocalLoss, rng):
 # %% mistakes="FocalLoss"
 LOSS = "-(weighted * q**self.gamma * logp).sum() / len(pred)"
 MERGED = "(weighted * logp).sum(axis=1)"
+PT = "((weighted * np.exp(logp)).sum(axis=1) / weighted.sum(axis=1))"
 SHIFTED = "np.exp(pred - pred.max(axis=1, keepdims=True))"
 G = "weighted * q**self.gamma * (self.gamma * p * ratio - 1)"
 RETURN = "(g - p * g.sum(axis=1, keepdims=True)) / len(g)"
@@ -1030,6 +1038,8 @@ mistake("p_t is treated as a constant in the gradient", "The factor (1 − p)^γ
 mistake("(1 − p)^γ is multiplied onto cross-entropy's gradient", "That treats the factor as a constant, and gives each score the factor of its own "
         "class. The factor depends on the scores: take the product rule for g first, then go through the softmax.",
         swap=(RETURN, "(p * weighted.sum(axis=1, keepdims=True) - weighted) * q**self.gamma / len(g)"))
+mistake("the gradient is plain cross-entropy's", "(1 − p)^γ stands in the loss, so it stands in the gradient as well, and its own derivative brings a second "
+        "term.", swap=(RETURN, "(p * weighted.sum(axis=1, keepdims=True) - weighted) / len(g)"))
 mistake("gamma is forgotten in the gradient's second term", "The derivative of q^γ brings γ down as a factor.",
         swap=(G, "weighted * q**self.gamma * (p * ratio - 1)"))
 mistake("the inner derivative of 1 − p is forgotten", "q = 1 − p, and p is the exponential of log p: its derivative by log p "
@@ -1063,6 +1073,9 @@ mistake("the softmax is written out, and its zeros get a logarithm", "A probabil
 mistake("a soft row is merged into one p_t", "A soft row has several right classes, and each has a term of its own: −α t (1 − p)^γ log p, class by class. "
         "Compute all (N, C) terms, then sum.",
         swap=(LOSS, f"-((1 - np.exp({MERGED} / weighted.sum(axis=1)))**self.gamma * {MERGED}).sum() / len(pred)"))
+mistake("the logarithm is taken after the sum over the classes", "log Σ t · p agrees with Σ t · log p for one-hot rows, not for soft ones, and is −inf where "
+        "p rounds to 0. Take each class's own term, and sum last.",
+        swap=(LOSS, f"-((1 - {PT})**self.gamma * weighted.sum(axis=1) * np.log({PT})).sum() / len(pred)"))
 
 @mistake("backward's softmax overflows", "exp(1000) is inf, and inf/inf is NaN. Save the log-probabilities of forward; np.exp of them "
          "is the softmax, and never above 1.")
@@ -1128,14 +1141,10 @@ mistake("q to the power of γ − 1 is infinite where a sample is certain", "For
 # `logpt.data.exp()`. Then only the second of the two terms is left. Is that the gradient of this loss?
 
 # %% tags=["nbval-check-output"]
-def gradient(loss, pred, target):
-    loss(pred, target)
-    return loss.backward()
-
-
 def gradient_error(loss, pred, target):
-    numeric = numerical_gradient(lambda moved: loss(moved, target), pred)
-    return relative_error(gradient(loss, pred, target), numeric)
+    loss(pred, target)
+    dpred = loss.backward()
+    return relative_error(dpred, numerical_gradient(lambda moved: loss(moved, target), pred))
 
 
 class ConstantFactor(FocalLoss):
@@ -1158,14 +1167,13 @@ for name, (loss, target) in cases.items():
     right = gradient_error(loss, pred, target) < 1e-7
     print(f"gradient of {name}: {'right' if right else 'wrong'}")
 for p in (0.01, 0.99):
-    one = np.array([[np.log(p / (1 - p)), 0.0]]), np.array([0])  # class 0 has probability p
-    ratio = gradient(FocalLoss(), *one) / gradient(ConstantFactor(), *one)
-    print(f"p_t = {p}, γ = 2: the full gradient is {ratio[0, 0]:.2f} times the other")
+    ratio = 1 - 2 * p * np.log(p) / (1 - p)
+    print(f"p_t = {p}, γ = 2: the right gradient is {ratio:.2f} times the wrong one")
 
 # %% [markdown]
-# Compare the two forms of $g$: yours is $1 - \gamma\, p_t \log p_t / (1 - p_t)$ times the one with a constant factor. The last two lines
-# print it: close to 1 for a hard sample, close to $1 + \gamma$ for an easy one. Each sample's gradient points the same way, but the samples
-# are weighted differently: with the constant, training follows another loss than the one that it prints.
+# By the formula of $g$, yours is $1 - \gamma\, p_t \log p_t / (1 - p_t)$ times the one with a constant factor: close to 1 for a hard
+# sample, close to $1 + \gamma$ for an easy one. Both point the same way, but weight the samples differently. With the constant, training
+# follows another loss than the one that it prints.
 #
 # ## Use: a number for the templates
 #
@@ -1195,10 +1203,10 @@ for factor in (0.3, 1.0, 10.0):
 
 # %% [markdown]
 # On the left all scores are nearly equal, and the curve starts from your prediction of Exercise 1. "Sure" is the mean of each sample's
-# largest probability. Factor 10 makes the model far surer than it is right, and it pays for each mistake. Near the minimum the two
+# largest probability. With factor 10 it is far above the share of right answers, and each mistake costs dearly. Near the minimum the two
 # almost agree.
 #
-# The lowest of the three printed losses is the number to beat in chapter 06. One factor brought that much; there, every weight moves.
+# The lowest of the three printed losses is the number to beat in chapter 06.
 #
 # ## Exercise 7 ★: break it and say why
 #
@@ -1262,8 +1270,7 @@ mistake("a very negative score is taken to spoil both labels", "With label 1 the
 # - By the logits, the gradient of BCE and CE is *prediction minus target*. MSE and BCE divide by all elements, CE and focal by the samples.
 # - Focal loss lets easy samples fade. Its factor depends on the scores too, and belongs in the gradient.
 #
-# `finish` exports `Loss`, `match_classes`, `MSELoss`, `BCEWithLogitsLoss`, `log_softmax`, `CrossEntropyLoss` and `FocalLoss` into
-# `nyang_edu/training/loss.py`.
+# `finish` exports `Loss`, `match_classes`, `log_softmax` and the four losses into `nyang_edu/training/loss.py`.
 #
 # **References.** Bishop, *Pattern Recognition and Machine Learning* (2006), section 4.3. Goodfellow, Bengio, Courville, *Deep
 # Learning* (2016), sections 4.1 and 6.2.2. Lin, Goyal, Girshick, He, Dollár, *Focal Loss for Dense Object Detection* (ICCV 2017), section 3;

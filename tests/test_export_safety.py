@@ -9,7 +9,7 @@ from tinycourse import RIGHT, hand_in, make_course
 
 from nyang_edu.course.cli import main
 from nyang_edu.course.exporting import export_chapter, restore_chapter
-from nyang_edu.course.files import CourseError, read_text
+from nyang_edu.course.files import CourseError, locked, read_text
 from nyang_edu.course.modules import marks
 
 
@@ -100,6 +100,16 @@ def test_two_exports_at_once_leave_whole_files(tiny):
     )
     assert not list(tiny.rglob(".tiny.py.*"))
     assert sum("exported: nyang_edu" in out for out, _, _ in ends) == 1
+
+
+@pytest.mark.parametrize("command", ["export", "restore", "build"])
+def test_a_command_that_writes_waits_for_its_turn(tiny, monkeypatch, capsys, command):
+    hand_in(tiny, RIGHT)
+    before = module(tiny)
+    monkeypatch.setattr(locked.__wrapped__, "__defaults__", (0.1,))  # seconds to wait
+    with locked(tiny):
+        assert main([command, "1"]) == 2
+    assert "Another nyang command" in capsys.readouterr().err and module(tiny) == before
 
 
 def test_a_write_that_fails_leaves_the_old_file(tiny, monkeypatch):

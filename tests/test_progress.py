@@ -67,7 +67,7 @@ def test_a_pass_counts_again_once_the_cell_is_what_it_was(tiny, capsys):
     main(["check", "1"])
     hand_in(tiny, {**RIGHT, "double": RIGHT["double"].replace("x + x", "x - x")})
     assert status(capsys)[1]["double"] == "edited, not checked"
-    hand_in(tiny, {**RIGHT, "double": RIGHT["double"].replace("# mine\n", "# mine   \n\n")})
+    hand_in(tiny, {**RIGHT, "double": RIGHT["double"].replace("(x):\n", "(x):   \n") + "\n"})
     assert status(capsys)[1]["double"] == "passed"
 
 

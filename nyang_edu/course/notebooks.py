@@ -102,6 +102,7 @@ def execute(book, folder, chapter):
     node = nbformat.reads(as_json(book), as_version=4)
     client = NotebookClient(node, timeout=600, kernel_name="python3", record_timing=False,
                             resources={"metadata": {"path": str(folder)}})
+    client.widget_registry = {}  # its own Output widget can miss a reply and wait for ever
     try:
         client.execute()
     except CellExecutionError as error:

@@ -1,6 +1,8 @@
 # Exported from chapter 06. Change the notebook, then export again.
 """Layers in a row: forward from first to last, backward from last to first."""
 
+import numpy as np  # noqa: F401  for your own code
+
 from nyang_edu.model.core import NyangModel
 
 

@@ -1,1 +1,0 @@
-"""Side-by-side speed and memory: this framework, PyTorch, and the textbook's im2col."""
