@@ -247,11 +247,20 @@ def _words(kind):
 
 
 def _named_arguments(function, args, kwargs, skip):
+    """The arguments by name; those of ``*inputs`` one by one, as x, or as x1, x2, …."""
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs).arguments
     except TypeError:
-        bound = {**{f"argument {i}": a for i, a in enumerate(args)}, **kwargs}
-    return dict(list(bound.items())[skip:])
+        return {**{f"argument {i}": a for i, a in enumerate(args[skip:], 1)}, **kwargs}
+    named = {}
+    for name, value in list(bound.items())[skip:]:
+        if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            named |= {f"x{i}" if len(value) > 1 else "x": one
+                      for i, one in enumerate(value, 1)}
+        else:
+            named[name] = value
+    return named
 
 
 def _brief(value):
