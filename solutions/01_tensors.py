@@ -155,10 +155,12 @@ check(contiguous_strides)
 def probe(contiguous_strides, rng):
     sizes = tuple(int(n) for n in rng.permutation([2, 3, 4, 5, 7]))
     itemsize = int(rng.choice([2, 4, 8]))
-    yield "strides of 4 axes", contiguous_strides(sizes[:4], itemsize)
+    strides = contiguous_strides(sizes[:4], itemsize)
+    yield "strides of 4 axes", strides
+    yield "type of the result", type(strides).__name__
     yield "strides of 3 axes", contiguous_strides(sizes[1:4], 8)
     yield "strides of 1 axis", contiguous_strides(sizes[4:], itemsize)
-    yield "how many strides shape () has", len(contiguous_strides((), itemsize))
+    yield "number of strides of shape ()", len(contiguous_strides((), itemsize))
 
 # %% mistakes="contiguous_strides"
 @mistake("the strides are counted in elements", "NumPy's strides are bytes. How many bytes does one step along "
@@ -185,6 +187,14 @@ def contiguous_strides(shape, itemsize):
          "only the next one.")
 def contiguous_strides(shape, itemsize):
     return tuple(itemsize * n for n in [*shape[1:], 1][:len(shape)])
+
+@mistake("a stride is a float", "An empty np.prod is 1.0, a float, and one float is enough. Begin with an int, or "
+         "convert each stride with int.")
+def contiguous_strides(shape, itemsize):
+    return tuple(itemsize * np.prod(shape[k + 1:]) for k in range(len(shape)))
+
+mistake("the strides come back as a list", "NumPy's strides are a tuple. Convert at the end.",
+        swap=("return tuple(reversed(strides))", "return list(reversed(strides))"))
 
 # %% [markdown] hints="contiguous_strides"
 # Take a (2, 3) array on paper. How many bytes from one element to the next in a row? From one row to the next?
@@ -216,7 +226,7 @@ def contiguous_strides(shape, itemsize):
 # 500 bytes, and each "pixel" averaged one run. Moving an axis is `transpose`'s work.
 #
 # The second half of the cell is about `dtype`. A float is a sign, an exponent and a fixed number of binary
-# digits. float32 is half as large as float64 and usually faster, so we train in it. But its digits end sooner: at 16,777,216
+# digits. float32 takes half the memory of float64, so we train in it. But its digits end sooner: at 16,777,216
 # adding 1 is lost. Gradient checks, which subtract nearly equal numbers, need float64. And uint8,
 # the pixels' own type, starts again at 0 after 255.
 
@@ -294,9 +304,22 @@ check(predicted_shapes)
 # %% probe="predicted_shapes"
 def probe(predicted_shapes, rng):
     answers = predicted_shapes()
+    if not isinstance(answers, dict):
+        raise TypeError(f"return a dict such as {{'a': ..., 'b': ...}}, received a {type(answers).__name__}")
+
+    def in_words(value):  # reads on after "it is not"
+        if value is None or value is ...:
+            return "to be left out"
+        if isinstance(value, str):
+            text = value.strip()
+            return "an error" if text.lower() == "error" else text or "to be left out"
+        try:
+            return str(tuple(int(n) for n in value))
+        except (TypeError, ValueError):
+            return f"{value!r}: an answer is a tuple of ints, or 'error'"
+
     for letter in "abcdef":
-        value = answers.get(letter, "?") if isinstance(answers, dict) else "no dict"
-        yield letter, value if isinstance(value, str) else str(tuple(int(n) for n in value))
+        yield letter, in_words(answers.get(letter))
 
 # %% mistakes="predicted_shapes"
 @mistake("the shapes are aligned at the left", "Write the two shapes under each other so that their last axes "
@@ -394,10 +417,12 @@ def probe(broadcast_shape, rng):
     import re
     p, q, r, s = (int(n) for n in rng.permutation([2, 3, 4, 5, 6])[:4])
 
-    def attempt(a, b):
+    def attempt(a, b, fit=True):
         try:
             return str(tuple(int(n) for n in broadcast_shape(a, b)))
         except ValueError as error:
+            if fit:  # any axis in the message is wrong
+                return "a ValueError"
             axis = re.search(r"axis\s*(-?\d+)", str(error))
             return f"ValueError that names axis {axis[1]}" if axis else "ValueError that names no axis"
 
@@ -407,8 +432,9 @@ def probe(broadcast_shape, rng):
     yield "both have a 1", attempt((p, 1), (1, q))
     yield "the first is longer", attempt((p, q, r), (r,))
     yield "the second is longer", attempt((q, 1), (s, p, q, r))
-    yield "a conflict in the last axis", attempt((p, q, r), (p, q, s))
-    yield "a conflict before the last axis", attempt((p, q, r), (s, r))
+    yield "a conflict in the last axis", attempt((p, q, r), (p, q, s), fit=False)
+    yield "a conflict before the last axis", attempt((p, q, r), (s, r), fit=False)
+    yield "conflicts in three axes", attempt((p, q, r), (q, r, p), fit=False)
     yield "a size of 0 against 1", attempt((p, 0), (p, 1))
 
 # %% mistakes="broadcast_shape"
@@ -434,6 +460,16 @@ mistake("the larger of the two sizes is taken", "max is right for all sizes but 
         "size that is not 1.", swap=("n if m == 1 else m", "max(m, n)"))
 mistake("the axis is counted from the left", "Shapes of unequal length only share their right ends, so name the axis from "
         "there: axis -1 is the last.", swap=("axis -{axis} of", "axis {rank - axis} of"))
+@mistake("the leftmost conflict is named", "Go from the right and raise at the first conflict: you name the last one that "
+         "you meet.")
+def broadcast_shape(a, b):
+    rank = max(len(a), len(b))
+    one, two = (1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b)
+    for axis in range(rank, 0, -1):
+        if one[-axis] != two[-axis] and 1 not in (one[-axis], two[-axis]):
+            raise ValueError(f"axis -{axis}")
+    return reference(a, b)
+
 mistake("the error does not name the axis", "\"Shapes do not fit\" leaves the search to the reader. Put the axis into the "
         "message: axis -1 for the last.", swap=("at axis -{axis} of", "in"))
 
@@ -480,7 +516,7 @@ def one_hot(labels, classes, dtype=np.float32):
     """Turn labels into rows with a single 1: out[n, k] = 1 where labels[n] = k, else 0.
 
     Args:
-        labels: (N,) integers from 0 to classes - 1.
+        labels: (N,) integers from 0 to classes - 1; N may be 0.
         classes: the number of columns.
         dtype: the dtype of the result.
 
@@ -526,11 +562,15 @@ def probe(one_hot, rng):
     yield "one-hot rows in float64", one_hot(labels.astype(np.uint8), classes, dtype=np.float64)
     yield "a label equal to classes", attempt(np.array([0, classes]))
     yield "a negative label", attempt(np.array([1, -1]))
+    try:
+        yield "shape without labels", str(one_hot(labels[:0], classes).shape)
+    except Exception as error:
+        yield "shape without labels", type(error).__name__
 
 # %% mistakes="one_hot"
 @mistake("a label equal to classes is not refused", "The labels of 10 classes are 0 to 9. Is 10 inside?")
 def one_hot(labels, classes, dtype=np.float32):
-    if np.max(labels) == classes:
+    if np.max(labels, initial=0) == classes:
         return np.zeros((len(labels), classes), dtype)
     return reference(labels, classes, dtype)
 
@@ -542,9 +582,20 @@ def one_hot(labels, classes, dtype=np.float32):
 @mistake("labels out of range end in an IndexError", "NumPy's IndexError speaks of a column that the caller never "
          "asked for. Test the labels first, and raise a ValueError that names the rule.")
 def one_hot(labels, classes, dtype=np.float32):
-    if np.max(labels) >= classes:
+    if np.max(labels, initial=0) >= classes:
         raise IndexError
     return reference(labels, classes, dtype)
+
+mistake("an empty array of labels is refused", "An empty array has no smallest label, and min() raises. Test labels.size first.",
+        swap=("if labels.size and (labels.min() < 0 or labels.max() >= classes):",
+              "if labels.min() < 0 or labels.max() >= classes:"))
+
+@mistake("every row holds the ones of all labels", "out[:, labels] selects whole columns. Each row n has one 1 only: pair "
+         "the row numbers with the labels.")
+def one_hot(labels, classes, dtype=np.float32):
+    out = reference(labels, classes, dtype)
+    out[:, labels] = 1
+    return out
 
 @mistake("the result is transposed", "One row per sample: the labels form the column, the classes the row.")
 def one_hot(labels, classes, dtype=np.float32):
@@ -554,7 +605,7 @@ def one_hot(labels, classes, dtype=np.float32):
          "not the largest label plus one.")
 def one_hot(labels, classes, dtype=np.float32):
     full = reference(labels, classes, dtype)
-    return full[:, :np.max(labels) + 1]
+    return full[:, :np.max(labels, initial=-1) + 1]
 
 @mistake("the ones stand one column too far right", "Class 0 belongs into column 0: Python counts from 0, and so do the labels.")
 def one_hot(labels, classes, dtype=np.float32):
@@ -640,6 +691,8 @@ def probe(standardize, rng):
     yield "std", std
     low, _, _ = standardize(x.astype(np.float32), axis=0)
     yield "dtype of a float32 result", str(low.dtype)
+    far = rng.normal(300, 2, size=(16, 3)).astype(np.float32)
+    yield "float32 data far from 0", standardize(far, axis=0)[0]
     flat = x.copy()
     flat[:, 1] = 2.0
     yield "with a constant feature", standardize(flat, axis=0)[0]
@@ -671,6 +724,22 @@ mistake("the averaged axes are dropped", "Over axis 0 it fits by luck; over othe
 def standardize(x, axis, eps=1e-8):
     result, mean, _ = reference(x, axis, eps)
     return result, mean, x.std(axis=axis, keepdims=True)
+
+mistake("the variance is mean(x²) − mean²", "Equal on paper. But two large, nearly equal numbers are subtracted, and float32 "
+        "has too few digits for that. Subtract the mean first, or use x.var.",
+        swap=("x.var(axis=axis, keepdims=True)", "(x**2).mean(axis=axis, keepdims=True) - mean**2"))
+mistake("the variance comes back in place of std", "The third result is the divisor: take the root.",
+        swap=("/ std, mean, std", "/ std, mean, x.var(axis=axis, keepdims=True)"))
+mistake("mean and std come back in exchanged places", "The order is: standardized, mean, std.",
+        swap=("/ std, mean, std", "/ std, std, mean"))
+
+@mistake("eps is fixed at 1e-8", "1e-8 is only the default. Use the argument.")
+def standardize(x, axis, eps=1e-8):
+    return reference(x, axis)
+
+@mistake("axis is fixed at 0", "The caller chooses the axes, one or several. Pass axis on.")
+def standardize(x, axis, eps=1e-8):
+    return reference(x, 0, eps)
 
 @mistake("the result is always float64", "float32 in, float32 out: make no float64 array on the way.")
 def standardize(x, axis, eps=1e-8):
@@ -725,7 +794,7 @@ interact(draw_windows, size=IntSlider(value=3, min=1, max=6), step=IntSlider(val
          length=IntSlider(value=12, min=6, max=14));
 
 # %% [markdown]
-# Overlaps are orange. Move the control. With step = size nothing is read twice: that is a plain `reshape`. With
+# Overlaps are orange. Move the control. With step = size nothing is read twice: where size divides the length, that is a plain `reshape`. With
 # step > size there are gaps. And watch the right end: a window that would not fit is left out.
 #
 # The windows are an array `out` with two axes: *which* window, $p$, and *where* in it, $q$:
@@ -782,10 +851,10 @@ def probe(sliding_windows, rng):
     buffer = rng.normal(size=(4, 6, 90))  # x lies inside a larger array
     x = buffer[:2, :3, 8:8 + L]
     windows = sliding_windows(x, size, step)
-    yield "shape", np.array(windows.shape)
+    yield "shape", str(windows.shape)
     yield "windows", windows
-    yield "shares memory with x", bool(np.may_share_memory(windows, x))
-    yield "can be written to", bool(windows.flags.writeable)
+    yield "kind of result", "a view of x" if np.may_share_memory(windows, x) else "a copy"
+    yield "write protection", "off" if windows.flags.writeable else "on"
     yield "windows of every second element", sliding_windows(buffer[0, 0, 5:5 + 2 * L:2], size, step)
     yield "windows with step 1", sliding_windows(x[0], size)
     yield "one window as long as the axis", sliding_windows(x[0], L, step)
@@ -798,7 +867,8 @@ def probe(sliding_windows, rng):
         return "no error"
 
     yield "a size larger than the axis", attempt(L + 1, 1)
-    yield "a step of 0", attempt(size, 0)
+    yield "a size of 0", attempt(0, step)
+    yield "a step of 0 and a negative step", f"{attempt(size, 0)}, {attempt(size, -L)}"
 
 # %% mistakes="sliding_windows"
 mistake("the windows are a copy", "np.stack, np.array and fancy indexing copy. as_strided describes the windows by strides "
@@ -838,8 +908,12 @@ mistake("the strides are those of a contiguous array", "x may be a view with str
         swap=("*lead, stride = x.strides", "*lead, stride = contiguous_strides(x.shape, x.itemsize)"))
 mistake("a size larger than the axis is not refused", "Without a test the result is an empty array, and the mistake shows much later. "
         "Raise a ValueError.", swap=("if not 1 <= size <= L or step < 1:", "if size < 1 or step < 1:"))
-mistake("a step of 0 is not refused", "A step below 1 never arrives. Raise a ValueError, before the division does it.",
+mistake("a size of 0 is not refused", "A window without elements shows nothing. Raise a ValueError for every size below 1.",
+        swap=("if not 1 <= size <= L", "if not size <= L"))
+mistake("steps below 1 are not refused", "A step below 1 never arrives. Raise a ValueError, before the division does it.",
         swap=("<= L or step < 1:", "<= L:"))
+mistake("a negative step is not refused", "Below 1 there is more than 0: a negative step gives an empty result, and no error.",
+        swap=("step < 1:", "step == 0:"))
 
 # %% [markdown] hints="sliding_windows"
 # The result has one axis more than x. All leading axes keep shape and stride. The last axis becomes two.
@@ -880,13 +954,15 @@ print(f"equal: {np.array_equal(slow, fast)}; the copy holds {slow.nbytes / signa
 #
 # $$\text{out}_{\dots ab\,ij} = x_{\dots,\; a S_H + i,\; b S_W + j}$$
 #
-# | axis of the result | size | stride |
-# |---|---|---|
-# | leading axes | as in `x` | as in `x` |
-# | $a$, window row | OH = (H − KH) // SH + 1 | $S_H · s_H$ |
-# | $b$, window column | OW = (W − KW) // SW + 1 | $S_W · s_W$ |
-# | $i$, row in the window | KH | $s_H$ |
-# | $j$, column in the window | KW | $s_W$ |
+# | axis of the result | size |
+# |---|---|
+# | leading axes | as in `x` |
+# | $a$, window row | OH, counted with H, KH, SH |
+# | $b$, window column | OW, counted with W, KW, SW |
+# | $i$, row in the window | KH |
+# | $j$, column in the window | KW |
+#
+# The strides are yours to find: put this index into the address formula.
 #
 # ### Exercise 7 ★★★: windows of the last two axes
 #
@@ -939,27 +1015,40 @@ def probe(sliding_windows_2d, rng):
     buffer = rng.normal(size=(4, 3, 40, 50))  # x lies inside a larger array
     x = buffer[:2, :2, 3:3 + H, 4:4 + W]
     windows = sliding_windows_2d(x, (KH, KW), (SH, SW))
-    yield "shape", np.array(windows.shape)
+    yield "shape", str(windows.shape)
     yield "windows", windows
-    yield "shares memory with x", bool(np.may_share_memory(windows, x))
-    yield "can be written to", bool(windows.flags.writeable)
+    yield "kind of result", "a view of x" if np.may_share_memory(windows, x) else "a copy"
+    yield "write protection", "off" if windows.flags.writeable else "on"
     yield "windows with size and step as numbers", sliding_windows_2d(x[0], 2, 2)
     turned = buffer[0, 0, 3:3 + W, 4:4 + H].T
     yield "windows of a transposed picture", sliding_windows_2d(turned, (KH, KW), (SH, SW))
 
-    def attempt(*size):
+    def attempt(size, step=1):
         try:
-            sliding_windows_2d(x, size)
+            sliding_windows_2d(x, size, step)
         except Exception as error:
             return type(error).__name__
         return "no error"
 
-    yield "a window higher than the picture", attempt(H + 1, KW)
-    yield "a window wider than the picture", attempt(KH, W + 1)
+    yield "a window too high and one too wide", f"{attempt((H + 1, KW))}, {attempt((KH, W + 1))}"
+    yield "a height of 0 and a width of 0", f"{attempt((0, KW))}, {attempt((KH, 0))}"
+    yield "a step of 0 and a negative step", f"{attempt((KH, KW), (0, SW))}, {attempt((KH, KW), (SH, -W))}"
 
 # %% mistakes="sliding_windows_2d"
 mistake("the steps for rows and columns have changed places", "SH belongs to the rows, SW to the columns, in the counts and "
         "in the strides.", swap=("    *lead, row, column = x.strides\n", "    *lead, row, column = x.strides\n    SH, SW = SW, SH\n"))
+mistake("the steps have changed places in the strides", "SH multiplies the stride of the rows, SW that of the columns.",
+        swap=("SH * row, SW * column, row, column)", "SW * row, SH * column, row, column)"))
+mistake("the strides of positions and places have changed places", "The first two new axes go from window to window, the last two "
+        "move inside one. Which pair holds the steps?",
+        swap=("SH * row, SW * column, row, column)", "row, column, SH * row, SW * column)"))
+
+@mistake("the leading axes are dropped", "x may have axes before the last two. They keep their sizes and strides, in front of "
+         "the four new ones.")
+def sliding_windows_2d(x, size, step=1):
+    windows = reference(x, size, step)
+    return as_strided(x, windows.shape[-4:], windows.strides[-4:], writeable=False)
+
 mistake("the step is missing in the strides", "From one window to the next it is SH rows or SW columns, not one.",
         swap=("SH * row, SW * column, row, column)", "row, column, row, column)"))
 mistake("the step is missing in the counts", "With a larger step fewer windows fit: divide by the step, round down, add 1.",
@@ -980,24 +1069,30 @@ mistake("the height is not tested", "A window must fit in both directions: test 
         swap=("1 <= KH <= H and", "1 <= KH and"))
 mistake("the width is not tested", "A window must fit in both directions: test KW against W as well.",
         swap=("1 <= KW <= W)", "1 <= KW)"))
+mistake("a window too large in one direction only is not refused", "It must fit in both directions. Refuse it where KH is too large "
+        "*or* KW is: `and` waits for both.", swap=("1 <= KH <= H and 1 <= KW <= W", "min(KH, KW) >= 1 and (KH <= H or KW <= W)"))
+mistake("sizes below 1 are not refused", "A window without rows or columns shows nothing. Test both sizes.",
+        swap=("1 <= KH <= H and 1 <= KW <= W", "KH <= H and KW <= W"))
+mistake("steps below 1 are not refused", "A step of 0 never arrives, a negative one gives an empty result. Test both steps.",
+        swap=(" or min(SH, SW) < 1:", ":"))
 
 # %% [markdown] hints="sliding_windows_2d"
-# Do in both directions what `sliding_windows` does in one. Write the table's stride column as a tuple.
+# Do in both directions what `sliding_windows` does in one. Give the table a third column: the stride of each axis.
 #
 # ---
 #
-# shape = (leading axes, OH, OW, KH, KW); strides = (leading strides, SH·s_H, SW·s_W, s_H, s_W) with s_H, s_W the last
-# two strides of x.
+# The address of the element is offset + … + (a·SH + i)·s_H + (b·SW + j)·s_W, with s_H, s_W the last two strides of x.
+# Multiply out: what stands beside a is the stride of a.
 #
 # ---
 #
 # ```python
-# if not (1 <= KH <= H and ...) or min(SH, SW) < 1:
+# if not (1 <= KH <= H and ...) or ...:
 #     raise ValueError(f"windows must fit into ({H}, {W}) ..., received ...")
 # *lead, row, column = x.strides
 # OH, OW = ..., ...
-# strides = (*lead, ..., ..., row, column)
-# return as_strided(x, (*x.shape[:-2], OH, OW, KH, KW), strides, writeable=False)
+# strides = (*lead, ..., ..., ..., ...)
+# return as_strided(x, (*x.shape[:-2], ...), strides, writeable=False)
 # ```
 
 # %% [markdown]
@@ -1089,8 +1184,8 @@ def probe(silent_loss, rng):
     N = int(rng.integers(5, 9))
     pred, target = rng.normal(1, 2, N), rng.normal(-1, 3, N)
     loss, floor = silent_loss(pred, target)
-    yield "loss", float(loss)
-    yield "floor", float(floor)
+    yield "loss", np.asarray(loss, float)
+    yield "floor", np.asarray(floor, float)
 
 # %% mistakes="silent_loss"
 @mistake("loss is that of the right line", "You paired each prediction with its own target. The broken line pairs it with "
@@ -1102,6 +1197,16 @@ def silent_loss(pred, target):
 def silent_loss(pred, target):
     loss, floor = reference(pred, target)
     return loss * len(pred), floor
+
+mistake("loss is one number per prediction", "mean(axis=1) leaves N numbers. The broken line's mean() has no axis.",
+        swap=("- target) ** 2).mean()", "- target) ** 2).mean(axis=1)"))
+mistake("loss is the whole table", "The broken line ends in .mean(): one number over all pairs.",
+        swap=("- target) ** 2).mean()", "- target) ** 2)"))
+
+@mistake("floor is the loss of pred = target", "A perfect model still pays for all the other targets. Which number is nearest to all "
+         "of them at once?")
+def silent_loss(pred, target):
+    return reference(pred, target)[0], reference(target, target)[0]
 
 @mistake("floor is 0", "A loss of 0 would need a prediction that equals every target at once. Which number is nearest to all "
          "of them, in squared distance?")

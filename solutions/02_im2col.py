@@ -174,10 +174,16 @@ def output_size(size, kernel_size, stride=1, padding=0, dilation=1):
         an int, at least 1.
 
     Raises:
-        ValueError: where the kernel spans more than the padded input; names both.
+        ValueError: where the kernel spans more than the padded input (names both), or
+            K, S or D is below 1, or P below 0.
 
     Source: Dumoulin, Visin, A guide to convolution arithmetic (2016), 2.4 and 5.1.
     """
+    if min(kernel_size, stride, dilation) < 1 or padding < 0:
+        raise ValueError(
+            "kernel_size, stride and dilation must be at least 1 and padding at least 0, "
+            f"received {kernel_size}, {stride}, {dilation} and {padding}"
+        )
     ### BEGIN SOLUTION padded length, span of the kernel, ValueError if it does not fit, formula
     padded = size + 2 * padding
     span = dilation * (kernel_size - 1) + 1
@@ -193,28 +199,38 @@ def output_size(size, kernel_size, stride=1, padding=0, dilation=1):
 check(output_size)
 
 # %% probe="output_size"
+import re
+
+
 def attempt(function, *sizes):
-    """The result, or what kind of ValueError came: with or without the two numbers."""
+    """The result, or what kind of ValueError came: which numbers stand in its message."""
     size, K, _, P, D = sizes
     try:
         return str(function(*sizes))
     except ValueError as error:
-        told = all(str(n) in str(error) for n in (size + 2 * P, D * (K - 1) + 1))
-        return "a ValueError with both numbers" if told else "a ValueError without both numbers"
+        told = {int(n) for n in re.findall(r"\d+", str(error))}
+    wanted = {size + 2 * P, D * (K - 1) + 1}
+    if wanted <= told:
+        return "a ValueError with span and padded size"
+    if {size, K} <= told:
+        return "a ValueError with K and size"
+    return f"a ValueError with {'one of span and padded size' if wanted & told else 'neither of them'}"
 
 
 def probe(output_size, rng):
-    steps, S, K = int(rng.integers(4, 9)), int(rng.integers(3, 5)), int(rng.integers(3, 6))
-    P, D = int(rng.integers(1, 4)), int(rng.integers(2, 4))
-    exact = S * steps + D * (K - 1) + 1 - 2 * P
+    steps, S, K = int(rng.integers(4, 9)), int(rng.integers(3, 5)), int(rng.integers(4, 7))
+    P, D = int(rng.integers(1, 3)), int(rng.integers(3, 5))
+    span = D * (K - 1) + 1
+    exact = S * steps + span - 2 * P
     plain = int(rng.integers(15, 30))
     yield "size where the last window ends at the edge", output_size(exact, K, S, P, D)
     yield "size where a rest is left", output_size(exact + S - 1, K, S, P, D)
     yield "size with nothing but a kernel", output_size(plain, K)
-    yield "size with dilation alone", output_size(plain, K, dilation=D)
-    yield "a kernel that just fits", attempt(output_size, D * (K - 1) + 1 - 2 * 1, K, S, 1, D)
-    size = int(rng.integers(20, 40))
-    yield "a kernel that is too large", attempt(output_size, size, size + 20, S, 0, 1)
+    yield "size with dilation alone", output_size(plain + 5, K, dilation=D)
+    yield "a kernel that just fits", attempt(output_size, span - 2, K, S, 1, D)
+    yield "a kernel that fits thanks to the padding", attempt(output_size, K - 1, K, S, 1, 1)
+    yield "a dilated kernel that is too large", attempt(output_size, span - 2 * P - 1, K, S, P, D)
+    yield "a kernel that is much too large", attempt(output_size, plain, plain + 20, S, 2, 1)
 
 # %% mistakes="output_size"
 mistake("the division is rounded up", "A window that would stick out at the end is not counted. Round down: // does.",
@@ -233,9 +249,26 @@ mistake("the result is a float", "A number of windows is used as a shape, so it 
         swap=("return (padded - span) // stride + 1", "return float((padded - span) // stride + 1)"))
 mistake("a kernel that just fits is refused", "A kernel as large as the padded input has exactly one place. Refuse only what "
         "is larger.", swap=("span > padded", "span >= padded"))
+mistake("the kernel is compared before dilation and padding", "A kernel of few pixels can span many, and padding makes room. "
+        "Compare the span with the padded size.", swap=("if span > padded:", "if kernel_size > size:"))
+mistake("kernel_size is compared with size, as both were given", "A kernel of few pixels can span many, and padding makes room. "
+        "Compare the span with the padded size, and put these two into the message.",
+        swap=("""if span > padded:
+        raise ValueError(
+            f"a kernel must fit into the padded input: it spans {span} pixels, "
+            f"the input has {padded};""", """if kernel_size > size:
+        raise ValueError(
+            f"a kernel must fit into the input: it has {kernel_size} pixels, "
+            f"the input has {size};"""))
+mistake("the error names K and size", "What did not fit is the span, into the padded size. Put these two into the message.",
+        swap=("""it spans {span} pixels, "
+            f"the input has {padded};""", """it has {kernel_size} pixels, "
+            f"the input has {size};"""))
 mistake("the error leaves out the numbers", "'Too large' sends the reader searching. Put the span and the padded "
         "size into the message, with an f-string.",
-        swap=("it spans {span} pixels, ", "it is too large; "))
+        swap=("""it spans {span} pixels, "
+            f"the input has {padded};""", """it is too large; "
+            f"the input is too small;"""))
 
 @mistake("a kernel that is too large is not refused", "The formula gives zero or less where no window fits, and that number "
          "would wander on as a shape. Compare span and padded size, and raise a ValueError.")
@@ -321,12 +354,18 @@ def probe(pad2d, rng):
     x = rng.normal(size=(N, C, H, W)) + 3
     yield "a batch with padding as an int", pad2d(x, PH)
     yield "a batch with padding as a pair", pad2d(x, (PH, PW))
-    yield "one picture (H, W)", pad2d(x[0, 0], (PH, PW))
     yield "a batch in float32", pad2d(x.astype(np.float32), PH)
+    yield "one picture (H, W)", pad2d(x[0, 0], (PH, PW))
+    yield "a batch with padding (1, 0)", pad2d(x, (1, 0))
+    yield "a batch with padding 0", pad2d(x, 0)
 
 # %% mistakes="pad2d"
 mistake("only one side is padded", "Padding P means P zeros on each side: above and below, left and right.",
         swap=("[(PH, PH), (PW, PW)]", "[(PH, 0), (PW, 0)]"))
+mistake("all zeros are laid above and on the left", "P zeros belong on each side, so x lies in the middle.",
+        swap=("[(PH, PH), (PW, PW)]", "[(2 * PH, 0), (2 * PW, 0)]"))
+mistake("all zeros are laid below and on the right", "P zeros belong on each side, so x lies in the middle.",
+        swap=("[(PH, PH), (PW, PW)]", "[(0, 2 * PH), (0, 2 * PW)]"))
 mistake("height and width are exchanged", "A pair is (PH, PW): the first number belongs to the rows, which are the axis "
         "before the last.", swap=("[(PH, PH), (PW, PW)]", "[(PW, PW), (PH, PH)]"))
 mistake("every axis is padded", "The batch and the channels must keep their size. Give (0, 0) for every axis but "
@@ -337,6 +376,18 @@ mistake("the result is always float64", "np.zeros without a dtype is float64. Ke
         swap=("np.pad(x, widths)", "np.pad(x, widths).astype(np.float64)"))
 mistake("the padding is shared between the two sides", "P is the number of zeros on each side, not the sum of both.",
         swap=("[(PH, PH), (PW, PW)]", "[(PH // 2, PH - PH // 2), (PW // 2, PW - PW // 2)]"))
+mistake("four axes are taken for granted in np.pad", "One picture has the axes (H, W) only. Pairs of zeros are needed for "
+        "x.ndim axes, whatever their number.", swap=("* (x.ndim - 2)", "* 2"))
+mistake("four axes are taken for granted in x.shape", "One picture has the axes (H, W) only. Count from the end: x.shape[-2:], "
+        "and ... for whatever stands before.", swap=("    widths =", "    N, C, H, W = x.shape\n    widths ="))
+
+@mistake("with padding 0 the slice is empty", "A slice PH:-PH means 0:-0 without padding, and that is 0:0. Say where x ends "
+         "as a sum: PH + H.")
+def pad2d(x, padding):
+    PH, PW = pair(padding)
+    out = np.zeros((*x.shape[:-2], x.shape[-2] + 2 * PH, x.shape[-1] + 2 * PW), x.dtype)
+    out[..., PH:-PH, PW:-PW] = x
+    return out
 
 # %% [markdown] hints="pad2d"
 # Two ways lead there: `np.pad`, or a larger array of zeros into whose middle x is written.
@@ -379,7 +430,7 @@ mistake("the padding is shared between the two sides", "P is the number of zeros
 # ### Exercise 3 ★★: slow and clear
 #
 # Loop over the pictures, then over the rows and columns of the output. Each round cuts out one
-# window and writes it as one row. Dilation waits until the next exercise.
+# window and writes it as one row. Dilation waits.
 
 # %% exercise="im2col_loops" points=3 stars=2
 def im2col_loops(x, kernel_size, stride=1, padding=0):
@@ -397,7 +448,7 @@ def im2col_loops(x, kernel_size, stride=1, padding=0):
     KH, KW = pair(kernel_size)
     OH = output_size(H, KH, stride, padding)
     OW = output_size(W, KW, stride, padding)
-    columns = np.empty((N * OH * OW, C * KH * KW), x.dtype)
+    columns = np.zeros((N * OH * OW, C * KH * KW), x.dtype)
     ### BEGIN SOLUTION pad; for n, oh, ow: cut the window (C, KH, KW) out and write it into the next row
     padded = pad2d(x, padding)
     row = 0
@@ -416,10 +467,12 @@ check(im2col_loops)
 
 # %% probe="im2col_loops"
 def probe(im2col_loops, rng):
-    N, C, H, W = rng.permutation([2, 3]).tolist() + rng.permutation([6, 7, 9])[:2].tolist()
+    # with 7, 8 or 11 pixels, K = 3, S = 4 and P = 1 no window sticks out of the unpadded picture
+    N, C, H, W = rng.permutation([2, 3]).tolist() + rng.permutation([7, 8, 11])[:2].tolist()
     kernel = tuple(rng.permutation([2, 3]).tolist())
     x = rng.normal(size=(N, C, H, W))
     yield "columns", im2col_loops(x, kernel)
+    yield "columns with stride 4 and padding 1", im2col_loops(x, 3, 4, 1)
     yield "columns with stride 2", im2col_loops(x, kernel, stride=2)
     yield "columns with padding 2", im2col_loops(x, kernel, padding=2)
     yield "columns with stride and padding and an int as kernel", im2col_loops(x, 3, 2, 1)
@@ -435,6 +488,28 @@ mistake("the window moves by one pixel in place of the stride", "Output place oh
         swap=("oh * stride, ow * stride", "oh, ow"))
 mistake("the padding is left out", "The windows must be cut from the padded picture, or those at the end stick out.",
         swap=("padded = pad2d(x, padding)", "padded = x"))
+mistake("the stride stands inside the window", "The stride moves the window. Inside it the pixels lie side by side: no step "
+        "in that slice.", swap=("top : top + KH, left : left + KW]", "top : top + KH : stride, left : left + KW : stride]"))
+mistake("all windows are written into row 0", "Some rows were never written: they are still zeros. After each window, "
+        "move on to the next row.", swap=("                row += 1\n", ""))
+mistake("each picture is written over the one before", "Some rows were never written: they are still zeros. The second picture begins "
+        "at row OH · OW.", swap=("    for n in range(N):\n", "    for n in range(N):\n        row = 0\n"))
+mistake("the loops end before the padding does", "Some rows were never written: they are still zeros. H and W do not count the padding, "
+        "OH and OW do: loop over these.",
+        swap=("""        for oh in range(OH):
+            for ow in range(OW):
+                top, left = oh * stride, ow * stride
+""", """        for top in range(0, H - KH + 1, stride):
+            for left in range(0, W - KW + 1, stride):
+"""))
+mistake("the loops run over pixels, not over windows", "Near the end a window sticks out. There are OH × OW windows: loop over these, "
+        "and multiply by the stride to find where each begins.",
+        swap=("""        for oh in range(OH):
+            for ow in range(OW):
+                top, left = oh * stride, ow * stride
+""", """        for top in range(0, H, stride):
+            for left in range(0, W, stride):
+"""))
 
 @mistake("the rows are ordered (oh, ow, n)", "All windows of the first picture come first, then those of the second: n is "
          "the outermost loop.")
@@ -482,11 +557,12 @@ def im2col_loops(x, kernel_size, stride=1, padding=0):
 # ### Exercise 4 ★★★: without a loop
 #
 # Chapter 01 has the windows already: `sliding_windows_2d(x, size)` is a view of shape (N, C, ·,
-# ·, h, w), one window at every place, no number copied. Three steps turn it into `columns`.
+# ·, h, w), one window at every place. Three steps turn it into `columns`.
 #
 # 1. Take windows as large as the kernel *spans*. Slicing the view with steps keeps every $S$-th
-#    window, and every $D$-th pixel in it. That is still a view.
-# 2. Bring the six axes into the order of the rows and columns: (N, OH, OW, C, KH, KW).
+#    window, and every $D$-th pixel in it.
+# 2. Bring the six axes into the order (N, OH, OW, C, KH, KW): `transpose` takes the old number of
+#    each axis, in the new order.
 # 3. Reshape. Only here are the windows copied.
 #
 # All four sizes may be pairs now.
@@ -536,10 +612,14 @@ def probe(im2col, rng):
     x = rng.normal(size=(N, C, H, W))
     yield "columns", im2col(x, kernel)
     yield "columns with a pair of strides", im2col(x, kernel, stride=stride)
+    # here a forgotten padding or dilation changes the numbers, but not how many windows there are
+    wide = rng.normal(size=(N, C, 11, 12))
+    yield "columns with stride 6, padding 1, dilation 2", im2col(wide, 3, 6, 1, 2)
+    yield "the same in float32", im2col(wide.astype(np.float32), 3, 6, 1, 2)
     yield "columns with a pair of paddings", im2col(x, kernel, padding=padding)
     yield "columns with a pair of dilations", im2col(x, kernel, dilation=dilation)
     yield "columns with ints for everything", im2col(x, 3, 2, 1, 2)
-    yield "columns in float32", im2col(x.astype(np.float32), kernel, stride, padding, dilation)
+    yield "columns with pairs for everything", im2col(x, kernel, stride, padding, dilation)
 
 # %% mistakes="im2col"
 mistake("the axes are reshaped but not put in order", "reshape never moves a number past another. Before it the axes "
@@ -553,30 +633,28 @@ mistake("each window is transposed", "kw is the fastest index in a row: KH comes
         swap=("transpose(0, 2, 3, 1, 4, 5)", "transpose(0, 2, 3, 1, 5, 4)"))
 mistake("the windows run down the picture first", "ow is faster than oh: OH comes before OW.",
         swap=("transpose(0, 2, 3, 1, 4, 5)", "transpose(0, 3, 2, 1, 4, 5)"))
-@mistake("height and width of the padding are exchanged", "A pair is (height, width). Hand it to pad2d as it came.")
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    PH, PW = pair(padding)
-    H, W = x.shape[2:]
-    widths = [(0, 0), (0, 0), (PW, PW + 2 * PH), (PH, PH + 2 * PW)]
-    wide = np.pad(x, widths)[:, :, : H + 2 * PH, : W + 2 * PW]
-    return reference(wide, kernel_size, stride, 0, dilation)
+mistake("the dilation is forgotten", "The pixels of a window lie D apart: take windows of the whole span, then every D-th "
+        "pixel of the last two axes.", swap=("""    span = DH * (KH - 1) + 1, DW * (KW - 1) + 1
+    windows = sliding_windows_2d(pad2d(x, padding), span)
+    windows = windows[:, :, ::SH, ::SW, ::DH, ::DW]""", """    span = KH, KW
+    windows = sliding_windows_2d(pad2d(x, padding), span)
+    windows = windows[:, :, ::SH, ::SW]"""))
+mistake("all pixels of the span are kept", "A window of the whole span holds more than K pixels an axis: keep every D-th "
+        "of the last two axes.", swap=("::SW, ::DH, ::DW]", "::SW]"))
+mistake("the span is taken as D times K", "K pixels have K − 1 gaps between them. The last pixel adds one place, not D.",
+        swap=("DH * (KH - 1) + 1, DW * (KW - 1) + 1", "DH * KH, DW * KW"))
+mistake("the stride is ignored", "Keep only every SH-th row and every SW-th column of windows.",
+        swap=("::SH, ::SW,", ":, :,"))
+mistake("height and width of the stride are exchanged", "A pair is (height, width): SH steps along axis 2, SW along axis 3.",
+        swap=("::SH, ::SW,", "::SW, ::SH,"))
+mistake("the padding is ignored", "The windows must be cut from the padded picture: pad2d first.",
+        swap=("sliding_windows_2d(pad2d(x, padding), span)", "sliding_windows_2d(x, span)"))
+mistake("the six axes are not flattened", "columns is a matrix: (N, OH, OW) become its rows, (C, KH, KW) its columns. reshape does both.",
+        swap=("return windows.reshape(N * OH * OW, C * KH * KW)", "return windows"))
 
-@mistake("the dilation is ignored", "The pixels of a window lie D apart: take windows of the whole span, then every D-th "
-         "pixel of the last two axes.")
+@mistake("each window is a column, not a row", "That is MATLAB's layout. Here a window is one row: (N, OH, OW) come first.")
 def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    return reference(x, kernel_size, stride, padding)
-
-@mistake("the stride is ignored", "Keep only every SH-th row and every SW-th column of windows.")
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    return reference(x, kernel_size, 1, padding, dilation)
-
-@mistake("height and width of the stride are exchanged", "A pair is (height, width): SH steps along axis 2, SW along axis 3.")
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    return reference(x, kernel_size, pair(stride)[::-1], padding, dilation)
-
-@mistake("the padding is ignored", "The windows must be cut from the padded picture: pad2d first.")
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    return reference(x, kernel_size, stride, 0, dilation)
+    return reference(x, kernel_size, stride, padding, dilation).T
 
 @mistake("the result is always float64", "Nothing on the way needs a new dtype: pad2d and the view keep x's.")
 def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
@@ -620,8 +698,8 @@ fast = min(repeat(lambda: im2col(batch, 3, 1, 1), number=1, repeat=5))
 print(f"loops {slow * 1e3:.1f} ms, view {fast * 1e3:.2f} ms: {slow / fast:.0f} times faster")
 
 # %% [markdown]
-# That is the bargain of im2col: memory for speed. It pays, because the matrix product is one of
-# the best-tuned routines that a computer has.
+# That is the bargain of im2col: memory for speed. It pays: the matrix product is one of the
+# best-tuned routines of a computer.
 #
 # ## Maths: backward
 #
@@ -649,8 +727,8 @@ plt.show()
 # the centre pixel (orange) holds four: it was copied to four places. The chain rule adds up all
 # the ways in which the pixel $x_j$ reaches $L$:
 #
-# $$\frac{\partial L}{\partial x_j} = \sum_r \frac{\partial L}{\partial \text{columns}_r}\,
-# \frac{\partial\, \text{columns}_r}{\partial x_j} = \sum_r \text{dcolumns}_r\, A_{rj}
+# $$\frac{\partial L}{\partial x_j} = \sum_i \frac{\partial L}{\partial \text{columns}_i}\,
+# \frac{\partial\, \text{columns}_i}{\partial x_j} = \sum_i \text{dcolumns}_i\, A_{ij}
 # = \left(A^\top \text{dcolumns}\right)_j$$
 #
 # The gradient goes back through the *transpose*. Read it in the right picture: the row of the
@@ -660,9 +738,9 @@ plt.show()
 # ### Exercise 5 ★★★: col2im
 #
 # Start from a padded picture of zeros. For a fixed place $(kh, kw)$ of the kernel the windows
-# read the pixels $oh·S + kh·D$ and $ow·S + kw·D$: a regular grid, which one slice with a step
-# names. No pixel occurs twice in it, so the whole grid can be added at once. That leaves a loop
-# over the places of the kernel only. At the end cut off the padding.
+# read the rows $oh·S + kh·D$ and columns $ow·S + kw·D$: a regular grid, which slices with a step
+# name. A slice of $OH$ rows ends $S · OH$ after its start. No pixel occurs twice, so the whole grid
+# is added at once, in a loop over the places of the kernel only. At the end cut off the padding.
 
 # %% exercise="col2im" points=4 stars=3
 #| export
@@ -742,8 +820,21 @@ mistake("the axes are reshaped but not put in order", "reshape never moves a num
         "with (N, OH, OW, C, KH, KW), then transpose.",
         swap=("columns.reshape(N, OH, OW, C, KH, KW).transpose(0, 3, 4, 5, 1, 2)",
               "columns.reshape(N, C, KH, KW, OH, OW)"))
-mistake("each window is turned by 180 degrees", "Place (kh, kw) of a window goes back to where it was read: at offset kh, "
-        "kw, not counted from the far end.", swap=("windows[:, :, kh, kw]", "windows[:, :, KH - 1 - kh, KW - 1 - kw]"))
+mistake("the columns are read as (N, C, OH, OW, KH, KW)", "im2col wrote the rows in the order (n, oh, ow): reshape to (N, OH, OW, C, "
+        "KH, KW), then transpose.", swap=("columns.reshape(N, OH, OW, C, KH, KW).transpose(0, 3, 4, 5, 1, 2)",
+                                          "columns.reshape(N, C, OH, OW, KH, KW).transpose(0, 1, 4, 5, 2, 3)"))
+mistake("with padding 0 the last slice is empty", "A slice PH:-PH means 0:-0 without padding, and that is 0:0. Say where x ends "
+        "as a sum: PH + H.", swap=("padded[:, :, PH : PH + H, PW : PW + W]", "padded[:, :, PH:-PH, PW:-PW]"))
+mistake("the slices have no end", "They must stop after OH and OW pixels, or they run on to the border of the picture.",
+        swap=("""kh * DH + SH * OH, SH)
+            cols = slice(kw * DW, kw * DW + SW * OW, SW)""", """None, SH)
+            cols = slice(kw * DW, None, SW)"""))
+mistake("the slices end too early", "OH pixels with a step of SH reach over SH · OH places, not OH.",
+        swap=("""kh * DH + SH * OH, SH)
+            cols = slice(kw * DW, kw * DW + SW * OW, SW)""", """kh * DH + OH, SH)
+            cols = slice(kw * DW, kw * DW + OW, SW)"""))
+mistake("the array of zeros has no room for the padding", "Windows reach into the padding. Begin with zeros of the padded shape, and cut "
+        "at the end.", swap=("H + 2 * PH, W + 2 * PW", "H, W"))
 mistake("the dilation is ignored", "Place kh of a window lies kh · DH below its beginning.",
         swap=("""            rows = slice(kh * DH, kh * DH + SH * OH, SH)
             cols = slice(kw * DW, kw * DW + SW * OW, SW)
@@ -791,7 +882,7 @@ def col2im(columns, x_shape, kernel_size, stride=1, padding=0, dilation=1):
 # %% [markdown]
 # A transpose can be recognised without ever writing out $A$. For all $x$ and $y$ it holds that
 # $\langle A x, y\rangle = \langle x, A^\top y\rangle$, where $\langle\,,\rangle$ multiplies
-# element by element and adds up. Draw both at random and compare the two numbers: the *adjoint
+# element by element and adds up. Draw both at random and compare the numbers: the *adjoint
 # test*. It needs no known answer, and a wrong `col2im` fails it.
 
 # %% tags=["nbval-check-output"]
@@ -832,6 +923,11 @@ def probe(overlap_counts, rng):
 # %% mistakes="overlap_counts"
 def counted(counts):
     return dict(zip(reference(), counts, strict=True))
+
+@mistake("the picture is taken to come back as it was", "A pixel that three windows hold is copied three times, and col2im adds "
+         "all copies up. A pixel in no window gets nothing.")
+def overlap_counts():
+    return counted([1, 1, 1, 1, 1, 1])
 
 @mistake("only one axis is counted", "A window has to hold the pixel's row and its column. Count the choices along each axis, and "
          "multiply.")
@@ -968,12 +1064,12 @@ def broken_col2im(columns):
     Returns:
         (4,) array.
     """
-    ### BEGIN SOLUTION play the two rounds through: which write is the last one at each pixel?
+    ### BEGIN SOLUTION x = the four pixels: which of the two rounds writes each one last?
     x = np.zeros(4, columns.dtype)
     x[0:3] = columns[:, 0]
     x[1:4] = columns[:, 1]
-    return x
     ### END SOLUTION
+    return np.asarray(x)
 
 # %%
 check(broken_col2im)
@@ -1008,7 +1104,6 @@ mistake("the second round is left out", "The loop has two rounds. The second wri
 # x = np.zeros(4, columns.dtype)
 # x[0:3] = ...
 # x[1:4] = ...
-# return x
 # ```
 
 # %% [markdown]

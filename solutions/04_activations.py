@@ -20,7 +20,7 @@
 #
 # **It unlocks** losses (05), the first trained network (06) and every architecture after it.
 #
-# Time: about 120 minutes. Ten exercises, ★ to ★★★; most of them are a few lines.
+# Time: about 120 minutes. Ten exercises, ★ to ★★★.
 
 # %%
 import matplotlib.pyplot as plt
@@ -73,12 +73,12 @@ def weights_of(std):
     return lambda shape, rng: rng.normal(0, std, shape)
 
 
-depth = range(1, 21)
+depth, ticks = range(1, 21), [1, 5, 10, 15, 20]
 fig, ax = plt.subplots(figsize=(6, 3.2))
 ax.semilogy(depth, spreads(weights_of(1)), label="weights of std 1")
 ax.semilogy(depth, spreads(None), label="Linear's own default")
 ax.semilogy(depth, spreads(weights_of(0.01)), label="weights of std 0.01")
-ax.set(xlabel="layer", xticks=depth[::3], ylabel="std of the output",
+ax.set(xlabel="layer", xticks=ticks, ylabel="std of the output",
        title="a signal on its way through 20 layers")
 ax.legend()
 plt.show()
@@ -316,11 +316,15 @@ check(LeakyReLU)
 def probe(LeakyReLU, rng):
     N, C = rng.integers(2, 6, 2)
     slope = float(rng.uniform(0.1, 0.4))
-    x, dout = rng.normal(size=(2, N, C))
-    x[0, :2], dout[0, :2] = (-1.5, 2.0), (1.5, -2.0)
+    x, other, dout = rng.normal(size=(3, N, C))
+    x[0, :2], other[0, :2], dout[0, :2] = (-1.5, 2.0), (1.0, -2.5), (1.5, -2.0)
     layer = LeakyReLU(slope)
     yield "out", layer(x)
     yield "dx", layer.backward(dout)
+    layer.forward(x)
+    layer.forward(other)
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
     layer(np.array([0.0, 1.0]))
     yield "dx at zero", layer.backward(np.array([3.0, 3.0]))
     yield "out with a slope above 1", LeakyReLU(1.5)(x)
@@ -343,6 +347,32 @@ mistake("the left side is turned upwards", "On the left out = s · x is still ne
 mistake("dx is always float64", "np.where with two plain numbers makes a float64 array. Let it pick between two "
         "arrays made of dout.", swap=("np.where(positive, dout, self.negative_slope * dout)",
                                       "dout * np.where(positive, 1.0, self.negative_slope)"))
+
+@mistake("x is overwritten", "x[x < 0] *= s changes the caller's array, which another layer may still need. np.where makes "
+         "a new one.")
+class LeakyReLU(reference):
+    def forward(self, x):
+        self.save(x > 0)
+        x[x < 0] *= self.negative_slope
+        return x
+
+@mistake("dout is overwritten", "dout[x <= 0] *= s changes an array that a second branch may also receive. np.where makes a "
+         "new one.")
+class LeakyReLU(reference):
+    def backward(self, dout):
+        positive = self.saved()
+        dout[~positive] *= self.negative_slope
+        return dout
+
+@mistake("what backward needs is kept in one slot", "A second forward overwrites the attribute. Use self.save and self.saved, "
+         "which keep one entry per call.")
+class LeakyReLU(reference):
+    def forward(self, x):
+        self.positive = x > 0
+        return np.where(self.positive, x, self.negative_slope * x)
+
+    def backward(self, dout):
+        return np.where(self.positive, dout, self.negative_slope * dout)
 
 # %% [markdown] hints="LeakyReLU"
 # It is ReLU with another number in place of 0. Both methods decide by the same question: was `x` positive?
@@ -371,11 +401,10 @@ mistake("dx is always float64", "np.where with two plain numbers makes a float64
 #
 # $$\sigma(x) = \frac{1}{1 + e^{-x}} = \frac{e^{x}}{1 + e^{x}}, \qquad \sigma'(x) = \sigma(x)\,(1 - \sigma(x))$$
 #
-# Both forms are the same number, and both fail on a computer: $e^{1000}$ overflows. The left one fails for large
-# negative $x$, the right one for large positive $x$. So use each where it is safe. Note that $e^{-|x|}$ is never
-# above 1, whatever $x$ is. And note that `np.where` computes both of its sides before it picks.
-#
-# Write the plain function `sigmoid` first, then the layer around it.
+# Both forms are the same number, and in both $e^{1000}$ overflows. For large positive $x$ the right one becomes
+# infinity over infinity, NaN. For large negative $x$ the left one still reaches 0, but warns; muting that would
+# hide real trouble too. So use each where it is safe. Note that $e^{-|x|}$ is never above 1, and that `np.where`
+# computes both of its sides before it picks.
 
 # %% exercise="Sigmoid" points=3 stars=2
 #| export
@@ -424,11 +453,15 @@ def complaint(run):
 
 def probe(Sigmoid, rng):
     N, C = rng.integers(2, 6, 2)
-    x, dout = 3 * rng.normal(size=(N, C)), rng.normal(size=(N, C))
-    x[0, :2] = -1.5, 2.0
+    x, other, dout = rng.normal(size=(3, N, C))
+    x[0, :2], other[0, :2] = (-1.5, 2.0), (0.5, -3.0)
     layer = Sigmoid()
     yield "out", layer(x)
     yield "dx", layer.backward(dout)
+    layer.forward(x)
+    layer.forward(other)
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
     extreme = np.array([-1000.0, -0.5, 0.0, 0.5, 1000.0])
     yield "out at ±1000", layer(extreme)
     yield "dx at ±1000", layer.backward(np.ones(5))
@@ -460,6 +493,16 @@ mistake("the slope is tanh's", "1 - out² belongs to tanh. The sigmoid's slope i
 mistake("out is always float64", "An array made with np.zeros(x.shape) or filled from 1.0 and 0.0 is float64. Make arrays "
         "out of x, or use np.zeros_like(x).", swap=("np.where(x >= 0, 1, small)", "np.where(x >= 0, 1, small).astype(float)"))
 
+@mistake("what backward needs is kept in one slot", "A second forward overwrites the attribute. Use self.save and self.saved, "
+         "which keep one entry per call.")
+class Sigmoid(reference):
+    def forward(self, x):
+        self.out = sigmoid(x)
+        return self.out
+
+    def backward(self, dout):
+        return dout * self.out * (1 - self.out)
+
 # %% [markdown] hints="Sigmoid"
 # Let z = exp(-|x|). For x ≥ 0 it is exp(-x), and the left form needs just that. For x < 0 it is exp(x), and the right
 # form needs just that. What do the two have in common?
@@ -488,7 +531,7 @@ mistake("out is always float64", "An array made with np.zeros(x.shape) or filled
 # %% [markdown]
 # ### Exercise 4 ★★: Swish
 #
-# Swish lets $x$ through a gate that $x$ itself opens. PyTorch calls it SiLU; EfficientDet uses it.
+# Swish lets $x$ through a gate that $x$ itself opens. PyTorch calls it SiLU.
 #
 # $$\text{out} = x\,\sigma(x)$$
 #
@@ -534,11 +577,15 @@ def complaint(run):
 
 def probe(Swish, rng):
     N, C = rng.integers(2, 6, 2)
-    x, dout = 2 * rng.normal(size=(N, C)), rng.normal(size=(N, C))
-    x[0, :2] = -1.5, 2.0
+    x, other, dout = rng.normal(size=(3, N, C))
+    x[0, :2], other[0, :2] = (-1.5, 2.0), (0.5, -3.0)
     layer = Swish()
     yield "out", layer(x)
     yield "dx", layer.backward(dout)
+    layer.forward(x)
+    layer.forward(other)
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
     extreme = np.array([-1000.0, 1000.0])
     yield "out at ±1000", layer(extreme)
     yield "dx at ±1000", layer.backward(np.ones(2))
@@ -561,6 +608,21 @@ mistake("dout is forgotten in backward", "The chain rule multiplies the slope wi
 mistake("exp of a large positive number overflows", "x / (1 + exp(-x)) overflows at x = -1000. Your sigmoid is safe: use it.",
         swap=("gate = sigmoid(x)", "gate = 1 / (1 + np.exp(-x))"))
 mistake("only the gate is returned", "Swish is x times its gate.", swap=("return x * gate\n", "return gate\n"))
+mistake("dout multiplies only the first term", "The chain rule multiplies the whole slope with dout: put brackets around the sum.",
+        swap=("dout * (gate + x * gate * (1 - gate))", "dout * gate + x * gate * (1 - gate)"))
+mistake("dout multiplies only the second term", "The chain rule multiplies the whole slope with dout, both of its terms.",
+        swap=("dout * (gate + x * gate * (1 - gate))", "gate + dout * x * gate * (1 - gate)"))
+
+@mistake("what backward needs is kept in one slot", "A second forward overwrites the attribute. Use self.save and self.saved, "
+         "which keep one entry per call.")
+class Swish(reference):
+    def forward(self, x):
+        self.x = x
+        return x * sigmoid(x)
+
+    def backward(self, dout):
+        gate = sigmoid(self.x)
+        return dout * (gate + self.x * gate * (1 - gate))
 
 # %% [markdown] hints="Swish"
 # Name the second factor: g = σ(x). Then out = x · g, and g has the slope g · (1 - g).
@@ -639,13 +701,17 @@ def complaint(run):
 def probe(ELU, rng):
     N, C = rng.integers(2, 6, 2)
     alpha = float(rng.uniform(1.3, 2.5))
-    x, dout = rng.normal(size=(2, N, C))
-    x[0, :2] = -1.5, 2.0
+    x, other, dout = rng.normal(size=(3, N, C))
+    x[0, :2], other[0, :2] = (-1.5, 2.0), (1.0, -0.5)
     layer = ELU(alpha)
     yield "out", layer(x)
     yield "dx", layer.backward(dout)
-    layer(np.array([0.0, 1.0]))
-    yield "dx at zero", layer.backward(np.array([3.0, 3.0]))
+    layer.forward(x)
+    layer.forward(other)
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
+    layer(np.array([-0.5, 0.0, 0.5]))
+    yield "dx left of zero, at zero and right of it", layer.backward(np.full(3, 3.0))
     extreme = np.array([-1000.0, 1000.0])
     yield "out at ±1000", layer(extreme)
     yield "dx at ±1000", layer.backward(np.ones(2))
@@ -676,6 +742,12 @@ mistake("alpha is ignored", "alpha was given to __init__ and stands in self.alph
         swap=("        self.alpha = alpha\n", "        self.alpha = 1.0\n"))
 mistake("alpha is missing in backward", "On the left out = alpha · (eˣ - 1), so its slope is alpha · eˣ.",
         swap=("dout * (out + self.alpha)", "dout * (out + self.alpha) / self.alpha"))
+mistake("1 is added to out instead of alpha", "out = alpha · eˣ - alpha on the left. What must be added to have alpha · eˣ?",
+        swap=("(out + self.alpha)", "(out + 1)"))
+mistake("out is multiplied by alpha instead of adding alpha", "out = alpha · eˣ - alpha on the left. The slope is alpha · eˣ, "
+        "so alpha has to be added.", swap=("(out + self.alpha)", "out * self.alpha"))
+mistake("the exponential is taken of out instead of x", "The slope on the left is alpha · eˣ, with x. What is saved is out, and "
+        "out + alpha is that slope already.", swap=("(out + self.alpha)", "self.alpha * np.exp(out)"))
 mistake("the slope on the left is out instead of out + alpha", "eˣ is what has to be left: out = alpha · eˣ - alpha, "
         "so alpha · eˣ = out + alpha.", swap=("dout * (out + self.alpha)", "dout * out"))
 mistake("the minus 1 is forgotten", "On the left out = alpha · (eˣ - 1). Without the 1 the curve jumps at 0.",
@@ -686,6 +758,16 @@ mistake("the slope at zero is 1 instead of alpha", "At exactly 0 PyTorch takes t
 mistake("dx is always float64", "np.where(x > 0, 1.0, …) may make float64 out of plain numbers. Let it pick between "
         "arrays made of dout.", swap=("np.where(positive, dout, dout * (out + self.alpha))",
                                       "dout * np.where(positive, 1.0, out + np.float64(self.alpha))"))
+
+@mistake("what backward needs is kept in one slot", "A second forward overwrites the attribute. Use self.save and self.saved, "
+         "which keep one entry per call.")
+class ELU(reference):
+    def forward(self, x):
+        self.out = super().forward(x)
+        return self.out
+
+    def backward(self, dout):
+        return np.where(self.out > 0, dout, dout * (self.out + self.alpha))
 
 # %% [markdown] hints="ELU"
 # Two branches again, decided by `x > 0`. The exponential must only see numbers up to 0, for all elements.
@@ -712,9 +794,8 @@ mistake("dx is always float64", "np.where(x > 0, 1.0, …) may make float64 out 
 # %% [markdown]
 # ### Given: SELU
 #
-# SELU is ELU times a number $\lambda$, on *both* sides. (Some notes forget it on the left.) What its two odd
-# constants are for shows further below. Backward needs no new formula: by the chain rule, $\lambda$ comes first on
-# the way back.
+# SELU is ELU times a number $\lambda$, on *both* sides. What its two odd constants are for shows below. Backward
+# needs no new formula: by the chain rule, $\lambda$ comes first on the way back.
 
 # %%
 #| export
@@ -812,14 +893,18 @@ check(Softmax)
 # %% probe="Softmax"
 def probe(Softmax, rng):
     N, C, L = rng.permutation([2, 3, 4])
-    x, dout = rng.normal(size=(2, N, C))
+    x, other, dout = rng.normal(size=(3, N, C))
     layer = Softmax()
     yield "out", layer(x)
     yield "dx", layer.backward(dout)
+    layer.forward(x)
+    layer.forward(other)
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
     cube, dcube = rng.normal(size=(2, N, C, L))
-    middle = Softmax(axis=1)
-    yield "out along axis 1 of three", middle(cube)
-    yield "dx along axis 1 of three", middle.backward(dcube)
+    for name, along in ("axis 0", Softmax(axis=0)), ("axis 1", Softmax(axis=1)), ("the default axis", layer):
+        yield f"out along {name} of three", along(cube)
+        yield f"dx along {name} of three", along.backward(dcube)
     yield "out of scores near 1000", layer(x + 1000)
     yield "out of rows far apart", layer(np.array([[1000.0, 999.0], [-1000.0, -1001.0]]))
     yield "out in float32", layer(x.astype(np.float32))
@@ -836,6 +921,11 @@ mistake("the sum runs over the whole array", "Every row has to add up to 1 on it
         swap=("powers.sum(axis=self.axis, keepdims=True)", "powers.sum()"))
 mistake("the axis argument is ignored", "The axis was given to __init__ and stands in self.axis. The last one is only "
         "the default.", swap=("        self.axis = axis\n", "        self.axis = -1\n"))
+mistake("axis 1 is always used", "Softmax must work for any rank and axis. The axis was given to __init__ and stands in self.axis.",
+        swap=("        self.axis = axis\n", "        self.axis = 1\n"))
+mistake("keepdims is missing", "Without keepdims=True the axis disappears from a maximum or a sum, and broadcasting lines up the "
+        "wrong axes. All three need it: two in forward, one in backward.",
+        swap=("x.max(axis=self.axis, keepdims=True)", "x.max(axis=self.axis)"))
 mistake("only the Jacobian's diagonal is used", "dout · s · (1 - s) is a sigmoid's gradient. In a softmax each score moves "
         "all probabilities: the other entries of the Jacobian count as well.",
         swap=("return out * (dout - mean)", "return dout * out * (1 - out)"))
@@ -843,6 +933,26 @@ mistake("dout is summed without its weights", "The sum in the bracket is Σ dout
         swap=("(dout * out).sum", "dout.sum"))
 mistake("the weighted mean is taken over the whole array", "Each row has a weighted mean of its own: sum along the axis, "
         "with keepdims.", swap=("(dout * out).sum(axis=self.axis, keepdims=True)", "(dout * out).sum()"))
+mistake("the factor out before the bracket is missing", "dx_j = s_j · (dout_j - mean): the distance from the mean is "
+        "still weighted by the probability.", swap=("return out * (dout - mean)", "return dout - mean"))
+mistake("out multiplies dout only, not the mean", "The factor out stands before the whole bracket.",
+        swap=("return out * (dout - mean)", "return out * dout - mean"))
+
+@mistake("x is overwritten", "x -= … changes the caller's array, which another layer may still need. x - … makes a new one.")
+class Softmax(reference):
+    def forward(self, x):
+        x -= x.max(axis=self.axis, keepdims=True)
+        return super().forward(x)
+
+@mistake("what backward needs is kept in one slot", "A second forward overwrites the attribute. Use self.save and self.saved, "
+         "which keep one entry per call.")
+class Softmax(reference):
+    def forward(self, x):
+        self.out = super().forward(x)
+        return self.out
+
+    def backward(self, dout):
+        return self.out * (dout - (dout * self.out).sum(axis=self.axis, keepdims=True))
 
 # %% [markdown] hints="Softmax"
 # forward takes three steps along the axis: subtract the maximum, exponentials, divide by their sum. backward needs
@@ -870,7 +980,7 @@ mistake("the weighted mean is taken over the whole array", "Each row has a weigh
 # %% [markdown]
 # ## See: seven curves and their slopes
 #
-# The slope is what your `backward` returns for a `dout` of ones. (Fair for a picture; not for a check.)
+# The slope is what your `backward` returns for a `dout` of ones.
 
 # %%
 curves = [ReLU(), LeakyReLU(0.1), ELU(), SELU(), Sigmoid(), Tanh(), Swish()]
@@ -885,10 +995,10 @@ axes.flat[7].legend(*axes.flat[0].get_legend_handles_labels(), loc="center")
 plt.show()
 
 # %% [markdown]
-# Notice where the dashed lines are. On the right side of the first four and of Swish they stay near 1. The
-# sigmoid's is low everywhere, and both squashing curves have slopes near 0 at their ends: they *saturate*.
+# On the right side of the first four and of Swish the dashed slopes stay near 1. The sigmoid's is low everywhere,
+# and both squashing curves have slopes near 0 at their ends: they *saturate*.
 #
-# Curves can look right and be a little wrong. So `gradcheck` has the last word, on all eight.
+# `gradcheck` has the last word, on all eight.
 
 # %% tags=["nbval-check-output"]
 x = np.random.default_rng(1).normal(size=(4, 5))
@@ -900,9 +1010,8 @@ steepest = slope.backward(np.ones(1))[0]
 print(f"steepest sigmoid slope {steepest}, twenty of them in a row: {steepest**20:.0e}")
 
 # %% [markdown]
-# The last line is a warning. Back-propagation multiplies slopes, and even at its steepest the sigmoid takes three
-# quarters of the gradient away. Unless the weights make up for it, the early layers of a deep network learn nothing:
-# the *vanishing gradient*.
+# The last line is a warning: back-propagation multiplies slopes. Unless the weights make up for it, the early
+# layers of a deep network learn nothing: the *vanishing gradient*.
 #
 # ## Maths: how large should the weights be?
 #
@@ -928,10 +1037,14 @@ print(f"steepest sigmoid slope {steepest}, twenty of them in a row: {steepest**2
 stds = spreads(None)
 factor = (stds[-1] / stds[0]) ** (1 / 19)
 print(f"each layer multiplies the std by {factor:.2f}, predicted {3**-0.5:.2f}")
+z = np.random.default_rng(2).normal(size=1_000_000)
+for layer in (ReLU(), LeakyReLU(), ELU(), Swish()):
+    print(f"{type(layer).__name__:10}leaves {np.mean(layer(z) ** 2):.1f} of E[z²]")
 
 # %% [markdown]
-# Measured and predicted agree. Here is the family that follows, given. He's normal weights are left for you, and so is
-# `fan_in_and_out`, which all of them ask. A uniform draw of variance $v$ needs the bound $b = \sqrt{3v}$.
+# Measured and predicted agree, and ReLU's relatives leave about half as well. Here is the family, given. He's
+# normal weights are left for you, and so is `fan_in_and_out`, which all of them ask. A uniform draw of variance $v$
+# needs the bound $b = \sqrt{3v}$.
 
 # %%
 #| export utility.init
@@ -1019,6 +1132,8 @@ mistake("only one axis of the kernel is counted", "A 2-D kernel has KH · KW ele
         swap=("math.prod(shape[2:])", "math.prod(shape[2:3])"))
 mistake("the kernel is counted for fan_in only", "On the way back one input also reaches a whole window of outputs.",
         swap=("shape[0] * window", "shape[0]"))
+mistake("the fans of a Linear weight are floats", "np.prod(()) is 1.0, a float. math.prod(()) is the int 1.",
+        swap=("math.prod(shape[2:])", "np.prod(shape[2:])"))
 
 # %% [markdown] hints="fan_in_and_out"
 # The first axis counts outputs, the second inputs, all others belong to the kernel.
@@ -1038,7 +1153,7 @@ mistake("the kernel is counted for fan_in only", "On the way back one input also
 # ### Exercise 8 ★★: He's weights
 #
 # `rng.normal(mean, std, shape)` wants a standard deviation, not a variance. All randomness comes from `rng`: the same state gives
-# the same weights, and a run can be repeated.
+# the same weights.
 
 # %% exercise="he_normal" points=2 stars=2
 #| export utility.init
@@ -1103,7 +1218,7 @@ mistake("a generator of its own is made", "Draw from the rng that was passed in.
 #
 # | what follows the layer | initialiser | why |
 # |---|---|---|
-# | `ReLU`, `LeakyReLU`, `ELU`, `Swish` | `he_normal` | they lose about half of the signal |
+# | `ReLU`, `LeakyReLU`, `ELU`, `Swish` | `he_normal` | about half of $E[z^2]$ is left, as printed above |
 # | `SELU` | `lecun_normal` | its constants assume variance 1 / fan_in |
 # | `Tanh`, `Sigmoid`, `Softmax`, nothing (`None`) | `xavier_uniform` | not one-sided |
 #
@@ -1158,6 +1273,8 @@ def refusal(init_for):
         init_for(Unknown)
     except ValueError as error:
         return "ValueError that names Unknown" if "Unknown" in str(error) else "no name in it"
+    except (KeyError, TypeError, AttributeError, NameError) as error:
+        return f"{type(error).__name__}, not ValueError"
     return "no ValueError"
 
 
@@ -1165,7 +1282,9 @@ def probe(init_for, rng):
     def chosen(activation):
         try:
             return getattr(init_for(activation), "__name__", "no function")
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (TypeError, NameError):
+            return "a TypeError or NameError is raised"
+        except (ValueError, KeyError, AttributeError):
             return "an error is raised"
 
     kinds = {name: type(name, (), {}) for name in
@@ -1213,6 +1332,19 @@ def init_for(activation):
         return reference(activation)
     except ValueError:
         return xavier_uniform
+
+@mistake("a KeyError is left standing", "dict[name] raises a KeyError where the name is missing. Catch it, or ask `in` first, and "
+         "raise a ValueError that names what was received.")
+def init_for(activation):
+    try:
+        return reference(activation)
+    except ValueError:
+        raise KeyError(activation) from None
+
+@mistake("the initialiser is called instead of returned", "Return the function itself, without brackets: Linear calls it "
+         "later, with its own shape and rng.")
+def init_for(activation):
+    return reference(activation)()
 
 @mistake("Swish and ELU get Xavier's weights", "They are ReLU's relatives: about half of the signal is lost. He's factor 2 makes up for it.")
 def init_for(activation):
@@ -1263,13 +1395,13 @@ def deep_flow(init, activation, width=256):
 
 pairs = [(ReLU, he_normal), (ReLU, xavier_uniform), (Tanh, xavier_uniform),
          (Sigmoid, xavier_uniform), (SELU, lecun_normal)]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 for activation, init in pairs:
     signal, gradient, _ = deep_flow(init, activation)
     axes[0].semilogy(depth, signal, label=f"{activation.__name__}, {init.__name__}")
     axes[1].semilogy(depth, gradient)
-axes[0].set(xlabel="layer", xticks=depth[::3], title="signal: std of the linear output")
-axes[1].set(xlabel="layer", xticks=depth[::3], title="gradient: std, read from right to left")
+axes[0].set(xlabel="layer", xticks=ticks, title="signal: std of the linear output")
+axes[1].set(xlabel="layer", xticks=ticks, title="gradient: std, read from right to left")
 fig.legend(loc="outside right upper")
 plt.show()
 
@@ -1287,7 +1419,7 @@ print("SELU after 20 layers: mean within 0.1 of 0:", abs(out.mean()) < 0.1,
 # not. One factor of two decides whether the first layer is told anything.
 #
 # The sigmoid's *signal* looks healthy on the left: its outputs lie around one half, so they cannot die. Its gradient
-# does. No picture of the forward pass would have shown it.
+# does. (Mind the two scales.)
 #
 # SELU's signal stays at 1. That is what its constants are for: if $z$ is normal with mean 0 and variance 1, then
 # $\text{SELU}(z)$ has mean 0 and variance 1 again.
@@ -1305,7 +1437,7 @@ def scaled(gain=1.0, activation=ReLU):
     fig, ax = plt.subplots(figsize=(6, 2.8))
     ax.semilogy(depth, signal, label="signal")
     ax.semilogy(depth, gradient, "--", label="gradient")
-    ax.set(ylim=(1e-10, 1e6), xlabel="layer", xticks=depth[::3],
+    ax.set(ylim=(1e-10, 1e6), xlabel="layer", xticks=ticks,
            title=f"{activation.__name__}, weight std {gain:.2f} / √fan_in")
     ax.legend()
     plt.show()
@@ -1315,11 +1447,14 @@ interact(scaled, gain=FloatSlider(value=1.0, min=0.4, max=2.4, step=0.05),
          activation=Dropdown(options={"ReLU": ReLU, "Tanh": Tanh, "Sigmoid": Sigmoid, "SELU": SELU}));
 
 # %% [markdown]
+# ReLU's lines are level near $\sqrt 2$. Tanh squashes, so its signal stays calm; the gradient, growing on its way
+# back, gives the trouble away. The sigmoid's slope is at most ¼: only a gain above 4 could save it.
+#
 # ## Use: the first answers of an untrained network
 #
-# A network 784 → 100 → 10 has not seen a single label. It should not be sure of anything. How sure is it, as the mean
-# of its largest probability, and how often is that class right? The pixels are shifted and scaled to mean 0 and
-# variance 1 first, so that $E[x^2] = 1$.
+# A network 784 → 100 → 10 has not seen a single label. It should not be certain of anything. How sure is it, as the
+# mean of its largest probability, and how often is that class right? The pixels are scaled to mean 0 and variance 1
+# first, so that $E[x^2] = 1$.
 
 # %% tags=["nbval-check-output"]
 images, labels = load_digits_5k()
@@ -1331,25 +1466,27 @@ def untrained(first, second):
     rng = np.random.default_rng(0)
     hidden, relu = Linear(784, 100, rng=rng, init=first), ReLU()
     scores = Linear(100, 10, rng=rng, init=second)
-    return Softmax()(scores(relu(hidden(pixels))))
+    return scores(relu(hidden(pixels)))
 
 
 choices = {"std 1": (weights_of(1), weights_of(1)), "fitting": (init_for(ReLU), init_for(None))}
 for name, (first, second) in choices.items():
-    probabilities = untrained(first, second)
-    right = np.mean(probabilities.argmax(axis=1) == labels)
-    print(f"{name}: {probabilities.max(axis=1).mean():.0%} sure, {right:.0%} right")
+    scores = untrained(first, second)
+    right, sure = np.mean(scores.argmax(axis=1) == labels), Softmax()(scores).max(axis=1).mean()
+    print(f"{name}: scores of std {scores.std():.1f}, {sure:.0%} sure, {right:.0%} right")
+noise = np.random.default_rng(1).normal(0, scores.std(), scores.shape)
+print(f"ten random scores of that last std: {Softmax()(noise).max(axis=1).mean():.0%} sure")
 
 # %% [markdown]
-# Neither knows anything. But the first is certain of its nonsense, and training would have to unlearn that first. The
-# second is open to learning. Chapter 06 starts from there.
+# Neither knows anything. But the first is certain of its nonsense, and training would have to unlearn that. The
+# second's scores are about as small as its inputs. Softmax is not flat even then: noise of that size looks about as
+# sure. Every class is still in reach, and chapter 06 starts from there.
 #
 # ## Exercise 10 ★: break it and say why
 #
 # Why random weights at all? Take Linear(4, units) → Tanh → Linear(units, 3), biases at zero, and train it for many
 # steps. Predict two things. If all weights of both layers start at 0.1, how many *different* rows does the first
-# weight have at the end? And if all start at 0, which of the four parameters ever move? Think of what each unit puts
-# out, and of what it gets back.
+# weight have at the end? And if all start at 0, which of the four parameters ever move?
 
 # %% exercise="equal_start" points=1 stars=1 reveal=false
 def equal_start(units):
@@ -1392,6 +1529,10 @@ def equal_start(units):
 def equal_start(units):
     return 1, []
 
+@mistake("with zeros, both biases move", "The gradient of bias1 comes back through weight2. What is it multiplied by there?")
+def equal_start(units):
+    return 1, ["bias1", "bias2"]
+
 @mistake("with zeros, the whole second layer moves", "The gradient of weight2 is dout times the hidden outputs. The hidden outputs "
          "are tanh of zero.")
 def equal_start(units):
@@ -1412,7 +1553,7 @@ def equal_start(units):
 # ```
 
 # %% [markdown]
-# Now let the machine answer, with random weights beside it for comparison.
+# The machine's answer, with random weights beside it.
 
 # %% tags=["nbval-check-output"]
 def train(start, units=5, steps=50):

@@ -61,7 +61,7 @@ def one_hot(labels, classes, dtype=np.float32):
     """Turn labels into rows with a single 1: out[n, k] = 1 where labels[n] = k, else 0.
 
     Args:
-        labels: (N,) integers from 0 to classes - 1.
+        labels: (N,) integers from 0 to classes - 1; N may be 0.
         classes: the number of columns.
         dtype: the dtype of the result.
 

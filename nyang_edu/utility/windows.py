@@ -26,10 +26,16 @@ def output_size(size, kernel_size, stride=1, padding=0, dilation=1):
         an int, at least 1.
 
     Raises:
-        ValueError: where the kernel spans more than the padded input; names both.
+        ValueError: where the kernel spans more than the padded input (names both), or
+            K, S or D is below 1, or P below 0.
 
     Source: Dumoulin, Visin, A guide to convolution arithmetic (2016), 2.4 and 5.1.
     """
+    if min(kernel_size, stride, dilation) < 1 or padding < 0:
+        raise ValueError(
+            "kernel_size, stride and dilation must be at least 1 and padding at least 0, "
+            f"received {kernel_size}, {stride}, {dilation} and {padding}"
+        )
     padded = size + 2 * padding
     span = dilation * (kernel_size - 1) + 1
     if span > padded:
