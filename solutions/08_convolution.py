@@ -15,8 +15,10 @@
 #
 # **You have** `im2col` and `col2im` (02), the layer contract and `gradcheck` (03), He initialisation
 # (04), and a first trained network (06).
+#
 # **You will build** convolution three times with the same numbers: as loops, as one matrix
 # product, and as a layer. Then you read the fast kernel that the rest of the course runs on.
+#
 # **It unlocks** pooling (09), BatchNorm (10), and every architecture from LeNet (14) on.
 #
 # Time: about 2 hours. Nine exercises, ★ to ★★★.
@@ -482,7 +484,6 @@ def probe(conv2d_im2col_backward, rng):
         yield "dbias" + name, dbias
 
 # %% mistakes="conv2d_im2col_backward"
-
 def stamped(dout, x, weight, stride, padding, dilation, step=None, dilated=None, add=True):
     """A dx that is stamped window by window, with a mistake built in."""
     (SH, SW), (PH, PW) = pair(stride), pair(padding)

@@ -1226,11 +1226,11 @@ def measure(model, x, y):
     return CrossEntropyLoss()(logits, y), float(np.mean(logits.argmax(axis=1) == y))
 
 # %%
-rates, runs = {}, {}
-for norm, lr in [(False, 0.05), (False, 0.5), (True, 0.5)]:
-    name = f"{'BatchNorm' if norm else 'plain'}, lr {lr}"
-    rates[name] = fit(perceptron([64] * 10, norm), lr, 0.0, 3)
-    print(f"{name:18} held-out digits {rates[name][1][-1, 1]:6.1%} after three epochs")
+rates = {f"{'BatchNorm' if norm else 'plain'}, lr {lr}": fit(perceptron([64] * 10, norm), lr, 0.0, 3)
+         for norm, lr in [(False, 0.05), (False, 0.5), (True, 0.5)]}
+for name, (_, held_out) in rates.items():
+    print(f"{name:18} held-out digits {held_out[-1, 1]:6.1%} after three epochs")
+runs = {}
 for name, model in [("chapter 06", perceptron([128])), ("with both", perceptron([128], True, 0.5))]:
     runs[name] = fit(model, 0.1, 0.9, 20)
     value, right = measure(model, x_test, y_test)

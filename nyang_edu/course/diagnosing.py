@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .comparing import compare
+from .files import CourseError
 from .limits import TooSlow, time_limit
 from .probing import Failure, Outcome, run_rounds
 
@@ -43,8 +44,9 @@ def judge(workshop, implementation, seed=None, given=None):
     wanted = workshop.outcomes(workshop.reference, seed)
     for outcome in wanted:
         if outcome.failure:
-            raise RuntimeError(f"the reference of {exercise.name} fails: {outcome.failure} "
-                               f"{outcome.failure.where}")
+            raise CourseError(f"The course's own solution of {exercise.name} stops on the draw "
+                              f"seed={seed} ({outcome.failure}). That is a fault of the course, "
+                              "not yours: run the check again.")
     got = _student_outcomes(workshop, implementation, seed, given, wanted)
     report = Report(exercise, seed)
     report.failure = next((o.failure for o in got if o.failure), None)

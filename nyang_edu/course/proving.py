@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from .diagnosing import STOPPED, judge, name_mistakes, wrong_of_mistake
-from .probing import Outcome
+from .probing import Outcome, run_rounds
 from .reference import workshop
 from .source import chapter_paths, load_chapter
 
@@ -65,6 +65,10 @@ def _prove_ends(shop, proof, seeds):
         proof.full = points
     else:
         proof.flaws.append("the reference does not pass")
+    stops = [o.failure for seed in range(seeds, 5 * seeds)  # a rare draw must not stop it either
+             for o in run_rounds(shop.probe(), shop.reference, seed) if o.failure]
+    if stops:
+        proof.flaws.append(f"the reference stops on {len(stops)} draws: {stops[0]}")
 
 
 def _prove_pairs(shop, mistakes, proof):
