@@ -39,34 +39,6 @@ class Residual(NyangModel):
         return dx + (dout if self.shortcut is None else self.shortcut.backward(dout))
 
 
-class Parallel(NyangModel):
-    """Run branches side by side on one input and join their channels.
-
-    Shapes: x → out (N, C₁ + C₂ + …, …); the branches agree in all other axes.
-
-    Source: Szegedy et al., Going deeper with convolutions (2015), section 4.
-    """
-
-    def __init__(self, *branches):
-        self.branches = list(branches)
-
-    def forward(self, x):
-        """Return the branches' outputs, joined along the channels."""
-        outs = [branch.forward(x) for branch in self.branches]
-        self.save([out.shape[1] for out in outs])
-        return np.concatenate(outs, axis=1)
-
-    def backward(self, dout):
-        """Return dx, the sum of what all branches send back."""
-        ends = np.cumsum(self.saved())
-        parts = np.split(dout, ends[:-1], axis=1)
-        pairs = list(zip(self.branches, parts, strict=True))
-        dx = 0
-        for branch, part in reversed(pairs):
-            dx = dx + branch.backward(part)
-        return dx
-
-
 class SkipConcat(NyangModel):
     """Keep the input beside what a body makes of it: out = [x, body(x)], joined by channels.
 

@@ -110,7 +110,7 @@ def chapter_table(chapters):
     lines = ["| # | chapter | you export | exercises | points |", "|---|---|---|--:|--:|"]
     for chapter in chapters:
         modules = ", ".join(f"`{m.replace('.', '/')}.py`" for m in chapter.modules())
-        points = sum(exercise.points for exercise in chapter.exercises.values())
+        points = chapter.points
         lines.append(f"| {chapter.number} | [{chapter.title}](chapters/{chapter.name}.ipynb) | "
                      f"{modules} | {len(chapter.exercises)} | {points} |")
     return "\n".join(lines)

@@ -90,7 +90,7 @@ def _status(options):
                   for name, exercise in chapter.exercises.items()}
         earned = sum(chapter.exercises[name].points for name, state in states.items()
                      if state == "passed")
-        total = sum(exercise.points for exercise in chapter.exercises.values())
+        total = chapter.points
         print(f"{chapter.name}  {earned} of {total} points  package: {_owner(root, chapter)}")
         for name, state in states.items():
             hints = seen.get(name, {}).get("hints", 0)

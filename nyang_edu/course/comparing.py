@@ -80,11 +80,11 @@ def _wrong_elements(got, want, size, conditioning):
 def _describe(name, got, want, wrong):
     count = int(wrong.sum())
     if got.dtype.kind == "f" and np.isnan(got).any() and not np.isnan(want).any():
-        at = _index(np.argwhere(np.isnan(got))[0])
+        at = tuple(np.argwhere(np.isnan(got))[0])
         text = (f"got NaN (not a number){_place(at)}, expected {_numbers(want, want, at)[0]}: "
                 "look for 0/0, inf - inf, or a log or root of a negative number")
         return Difference(name, "nan", text, got, want)
-    at = _index(_worst(got, want, wrong))
+    at = tuple(_worst(got, want, wrong))
     given, expected = _numbers(got, want, at)
     text = f"got {given}{_place(at)}, expected {expected}"
     if given != expected and _relative(got, want, at) < 1e-6:
@@ -105,27 +105,21 @@ def _worst(got, want, wrong):
     return np.unravel_index(int(error.argmax()), error.shape)
 
 
-def _index(position):
-    return f"[{', '.join(str(int(i)) for i in position)}]" if len(position) else ""
-
-
 def _place(at):
-    return f" at {at}" if at else ""
+    return f" at [{', '.join(str(int(i)) for i in at)}]" if at else ""
 
 
 def _relative(got, want, at):
     """The relative error of one element; infinite where that means nothing."""
-    place = tuple(int(i) for i in at.strip("[]").split(",")) if at else ()
-    if got.dtype.kind != "f" or not np.isfinite(want[place]) or want[place] == 0:
+    if got.dtype.kind != "f" or not np.isfinite(want[at]) or want[at] == 0:
         return np.inf
-    return abs(float(got[place]) / float(want[place]) - 1)
+    return abs(float(got[at]) / float(want[at]) - 1)
 
 
 def _numbers(got, want, at):
     """Both elements as text, with as many digits as it takes to tell them apart."""
-    place = tuple(int(i) for i in at.strip("[]").split(",")) if at else ()
     for digits in (6, 9, 17):
-        shown = [f"{a[place]:.{digits}g}" if a.dtype.kind == "f" else str(a[place])
+        shown = [f"{a[at]:.{digits}g}" if a.dtype.kind == "f" else str(a[at])
                  for a in (got, want)]
         if shown[0] != shown[1]:
             break

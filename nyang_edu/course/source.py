@@ -117,6 +117,11 @@ class Chapter:
         heading = re.search(r"^# +(.+)$", self.cells[0].source, re.MULTILINE)
         return re.sub(r"^\d+\W+", "", heading[1]) if heading else self.name
 
+    @property
+    def points(self):
+        """What all exercises of the chapter are worth together."""
+        return sum(exercise.points for exercise in self.exercises.values())
+
     def modules(self):
         """The exported cells by dotted module: {"model.linear": [cell, …]}."""
         modules, default = {}, None
