@@ -517,11 +517,15 @@ def digit_parameters():
 # ### Exercise 4 ★★: stochastic gradient descent
 #
 # The base class comes first, and is given. It keeps each parameter once, refuses an empty list, and can save its
-# state, so that training can be resumed.
+# state, so that training can be resumed. Parameters may come in groups, each with a learning rate of its own.
 #
-# Yours is `SGD`. Give each parameter a velocity of its own, in the order of `self.parameters`. In `step`, write into
-# `parameter.data`; do not bind it to a new array. Whoever else holds that array, a view of it for instance, has to see
-# it move.
+# Yours is `SGD`. Make `self.velocities`, one for each parameter, in the order of `self.parameters`. In `step`, the loop is
+# given: `self.moves` hands out each parameter with the gradient to follow, its group's learning rate, and its velocity. Write
+# into `parameter.data`; do not bind it to a new array. Whoever else holds that array, a view of it for instance, has to
+# see it move.
+#
+# `SGD` has two more settings, both off unless asked for. `weight_decay` is already in the `grad` that you are
+# handed. With `nesterov`, move along $\text{grad} + m\,v$ in place of $v$. The next chapter shows what either is good for.
 
 # %%
 #| export training.optimizer
@@ -535,30 +539,60 @@ from nyang_edu.model.core import Parameter
 
 
 class Optimizer:
-    """Hold parameters and a learning rate; a subclass defines how one step moves them.
+    """Hold parameters and their learning rates; a subclass defines how one step moves them.
+
+    parameters: Parameters, or groups with settings of their own, as
+    [{"parameters": backbone, "lr": 0.01}, {"parameters": head}]; what a group leaves out, it
+    takes from the optimizer. weight_decay adds weight_decay · data to a gradient.
 
     Raises:
-        ValueError: where there are no parameters, or lr is not above 0.
+        ValueError: where there are no parameters, lr is not above 0, weight_decay is below 0,
+            or a group has an unknown setting.
         TypeError: where something else than a Parameter is given.
     """
 
-    def __init__(self, parameters, lr):
-        self.parameters = list({id(one): one for one in parameters}.values())  # no doubles
-        self.lr = float(lr)
+    def __init__(self, parameters, lr, weight_decay=0.0):
+        groups = list(parameters)
+        if not any(isinstance(one, dict) for one in groups):
+            groups = [{"parameters": groups}]
+        self.parameters, self.groups, self.group_of = [], [], []
+        for group in groups:
+            settings = {"lr": lr, "weight_decay": weight_decay} | _as_group(group)
+            for one in settings.pop("parameters"):
+                if not any(one is held for held in self.parameters):  # no doubles
+                    self.parameters.append(one)
+                    self.group_of.append(len(self.groups))
+            self.groups.append(_checked(settings))
         if not self.parameters:
             raise ValueError("an optimizer needs parameters, received none: "
                              "pass model.parameters()")
-        for one in self.parameters:
-            if not isinstance(one, Parameter):
-                raise TypeError(f"an optimizer moves Parameters, received {type(one).__name__}: "
-                                "pass model.parameters()")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"the learning rate must be above 0, received {lr}: try 0.1")
+
+    @property
+    def lr(self):
+        """The learning rate of the first group; setting it sets that of every group."""
+        return self.groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, value):
+        for group in self.groups:
+            group["lr"] = value
 
     def zero_grad(self):
         """Set every gradient to zero."""
         for parameter in self.parameters:
             parameter.grad[...] = 0
+
+    def gradient(self, parameter, group):
+        """Return the gradient to follow: grad, plus weight_decay · data where that is set."""
+        if not group["weight_decay"]:
+            return parameter.grad
+        return parameter.grad + group["weight_decay"] * parameter.data
+
+    def moves(self, *memories):
+        """Yield each parameter with its gradient, its lr, and its entry of each memory."""
+        for parameter, place, *held in zip(self.parameters, self.group_of, *memories, strict=True):
+            group = self.groups[place]
+            yield parameter, self.gradient(parameter, group), group["lr"], *held
 
     def step(self):
         """Move the parameters once; a subclass must define it."""
@@ -585,6 +619,32 @@ class Optimizer:
         vars(self).update(copy.deepcopy(dict(state)))
 
 
+def _as_group(group):
+    """Return a group with its parameters as a list; raise where it is none."""
+    if not isinstance(group, dict) or "parameters" not in group:
+        raise TypeError("give Parameters, or groups that are dicts with the key 'parameters', "
+                        f"not both; received {type(group).__name__}")
+    if unknown := set(group) - {"parameters", "lr", "weight_decay"}:
+        raise ValueError(f"a group sets parameters, lr and weight_decay, received {unknown}")
+    held = list(group["parameters"])
+    for one in held:
+        if not isinstance(one, Parameter):
+            raise TypeError(f"an optimizer moves Parameters, received {type(one).__name__}: "
+                            "pass model.parameters()")
+    return group | {"parameters": held}
+
+
+def _checked(settings):
+    """Return the settings as floats; raise where one is out of its range."""
+    settings = {name: float(value) for name, value in settings.items()}
+    if not 0 < settings["lr"] < float("inf"):
+        raise ValueError(f"the learning rate must be above 0, received {settings['lr']}: try 0.1")
+    if not 0 <= settings["weight_decay"] < float("inf"):
+        raise ValueError("weight_decay must be at least 0, received "
+                         f"{settings['weight_decay']}: try 1e-4")
+    return settings
+
+
 def _forms(value):
     """Describe the arrays in an entry of a state, so that two entries can be compared."""
     if isinstance(value, (list, tuple)):
@@ -596,33 +656,39 @@ def _forms(value):
 class SGD(Optimizer):
     """Step against the gradient: v ← momentum · v + grad, data ← data − lr · v.
 
-    The form is PyTorch's: lr is not inside v. data stays the same array, with its dtype.
+    With nesterov, data ← data − lr · (grad + momentum · v). The form is PyTorch's: lr is not
+    inside v. data stays the same array, with its dtype.
 
     Raises:
-        ValueError: where momentum is not in 0 ≤ momentum < 1; further as Optimizer.
+        ValueError: where momentum is not in 0 ≤ momentum < 1, or nesterov comes without
+            momentum; further as Optimizer.
 
     Source: Robbins and Monro (1951); momentum from Polyak (1964), and
     Sutskever, Martens, Dahl, Hinton (2013), section 2.
     """
 
-    def __init__(self, parameters, lr, momentum=0.0):
-        super().__init__(parameters, lr)
-        self.momentum = float(momentum)
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum, self.nesterov = float(momentum), bool(nesterov)
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and below 1, "
                              f"received {momentum}: try 0.9")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov looks ahead along the velocity and needs a momentum "
+                             f"above 0, received {momentum}: try 0.9")
         ### BEGIN SOLUTION a list of velocities: zeros, one array per parameter, of its shape and dtype
         self.velocities = [np.zeros_like(one.data) for one in self.parameters]
         ### END SOLUTION
 
     def step(self):
         """Move every parameter once; the gradients stay as they are."""
-        ### BEGIN SOLUTION for each parameter: update its velocity, then move its data in place
-        for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
+        for parameter, grad, lr, velocity in self.moves(self.velocities):
+            ### BEGIN SOLUTION update the velocity in place, then move the data in place
             velocity *= self.momentum
-            velocity += parameter.grad
-            parameter.data -= self.lr * velocity
-        ### END SOLUTION
+            velocity += grad
+            direction = grad + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= lr * direction
+            ### END SOLUTION
 
 # %%
 check(SGD)
@@ -706,31 +772,52 @@ def probe(SGD, rng):
     optimizer.step()
     yield "a float32 parameter that was given twice", low[0].data
     yield "a float32 parameter after one given twice", low[1].data
+    grouped = pair()
+    optimizer = SGD([{"parameters": grouped[:1]}, {"parameters": grouped[1:], "lr": lr / 8}], lr, momentum)
+    push(grouped)
+    optimizer.step()
+    yield "a parameter in the group with the optimizer's lr", grouped[0].data
+    yield "a parameter in a group with a smaller lr", grouped[1].data
+    decayed = pair()
+    optimizer = SGD(decayed, lr, momentum, weight_decay=rng.uniform(0.3, 0.6))
+    push(decayed)
+    optimizer.step()
+    yield "data after a step with weight_decay", decayed[0].data
+    ahead = pair()
+    optimizer = SGD(ahead, lr, momentum, nesterov=True)
+    push(ahead)
+    optimizer.step()
+    yield "data after the first step with nesterov", ahead[0].data
+    push(ahead)
+    optimizer.step()
+    yield "data after two steps with nesterov", ahead[1].data
 
 # %% mistakes="SGD"
 mistake("the step goes uphill", "The gradient points to where the loss grows. Move the other way: data minus lr times v.",
-        swap=("parameter.data -= self.lr", "parameter.data += self.lr"))
+        swap=("parameter.data -= lr", "parameter.data += lr"))
 mistake("the new gradient is multiplied by 1 - momentum", "That is an average, and its first steps are far too short. Here the "
         "whole gradient is added: v = momentum · v + grad.",
-        swap=("velocity += parameter.grad", "velocity += (1 - self.momentum) * parameter.grad"))
+        swap=("velocity += grad", "velocity += (1 - self.momentum) * grad"))
 mistake("the momentum is ignored", "The old velocity has to be kept, momentum times, before the gradient is added. In a "
         "loop, velocity = … only binds a name. Write into the array, or into the list.",
         swap=("velocity *= self.momentum", "velocity *= 0"))
 mistake("the old velocity does not fade", "Multiply the old velocity by momentum, or it remembers everything for ever.",
         swap=("            velocity *= self.momentum\n", ""))
 mistake("lr is multiplied twice", "lr belongs in one place only: where data moves.",
-        swap=("velocity += parameter.grad", "velocity += self.lr * parameter.grad"))
+        swap=("velocity += grad", "velocity += lr * grad"))
 mistake("lr is inside the velocity", "In PyTorch's form v holds pure gradients, and lr multiplies at the step. Otherwise a new lr "
         "does not reach what v already holds.",
-        swap=("""            velocity += parameter.grad
-            parameter.data -= self.lr * velocity""", """            velocity += self.lr * parameter.grad
-            parameter.data -= velocity"""))
+        swap=("""            velocity += grad
+            direction = grad + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= lr * direction""", """            velocity += lr * grad
+            direction = lr * grad + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= direction"""))
 mistake("data is bound to a new array", "parameter.data = … makes a new array, and whoever held the old one no longer sees "
         "the parameter move. Use -= , which writes into the array.",
-        swap=("parameter.data -= self.lr * velocity", "parameter.data = parameter.data - self.lr * velocity"))
+        swap=("parameter.data -= lr * direction", "parameter.data = parameter.data - lr * direction"))
 mistake("the moved data is never written", "parameter.data stays as it was: the new values went into another name. "
         "Use -= on parameter.data itself.",
-        swap=("parameter.data -= self.lr * velocity", "moved = parameter.data - self.lr * velocity"))
+        swap=("parameter.data -= lr * direction", "moved = parameter.data - lr * direction"))
 mistake("all parameters share one velocity", "One array serves all parameters, so each also moves along the others' "
         "gradients. Both a single self.v and [array] * n are one array. Make one for each parameter, in a list comprehension.",
         swap=("[np.zeros_like(one.data) for one in self.parameters]",
@@ -747,32 +834,42 @@ mistake("the velocities are always float64", "np.zeros makes float64 unless told
 mistake("data moves before the velocity is updated", "The gradient of this step has to be in v before data moves, or every "
         "step comes one too late.",
         swap=("""            velocity *= self.momentum
-            velocity += parameter.grad
-            parameter.data -= self.lr * velocity""", """            parameter.data -= self.lr * velocity
+            velocity += grad
+            direction = grad + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= lr * direction""", """            direction = grad + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= lr * direction
             velocity *= self.momentum
-            velocity += parameter.grad"""))
+            velocity += grad"""))
 mistake("step clears the gradients", "Clearing is zero_grad's work, at a time that the training loop chooses. step leaves "
-        "grad as it is.", swap=("parameter.data -= self.lr * velocity",
-                                "parameter.data -= self.lr * velocity; parameter.grad[...] = 0"))
+        "grad as it is.", swap=("parameter.data -= lr * direction",
+                                "parameter.data -= lr * direction; parameter.grad[...] = 0"))
+mistake("self.lr moves every group", "A group may have a learning rate of its own. self.moves hands it to you as lr.",
+        swap=("parameter.data -= lr *", "parameter.data -= self.lr *"))
+mistake("parameter.grad is taken in place of grad", "grad is what self.moves hands you: with weight_decay it holds more than "
+        "parameter.grad does.", swap=("velocity += grad", "velocity += parameter.grad"))
+mistake("nesterov is ignored", "With nesterov the data moves along grad + momentum · v, the velocity that the next step would "
+        "find. Without, along v.", swap=("if self.nesterov else velocity", "if False else velocity"))
+mistake("every step is a Nesterov step", "Only with nesterov does data move along grad + momentum · v. Otherwise along v.",
+        swap=("if self.nesterov else velocity", "if True else velocity"))
 
 @mistake("the velocities do not start as arrays", "A velocity has its parameter's shape and dtype from the start, or a saved "
          "state does not fit a new optimizer: np.zeros_like(one.data).")
 class SGD(reference):
-    def __init__(self, parameters, lr, momentum=0.0):
-        super().__init__(parameters, lr, momentum)
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(parameters, lr, momentum, weight_decay, nesterov)
         self.velocities = [0.0] * len(self.parameters)
 
     def step(self):
-        for place, parameter in enumerate(self.parameters):
-            self.velocities[place] = self.momentum * self.velocities[place] + parameter.grad
-            parameter.data -= self.lr * self.velocities[place]
+        for place, (parameter, grad, lr) in enumerate(self.moves()):
+            v = self.velocities[place] = self.momentum * self.velocities[place] + grad
+            parameter.data -= lr * (grad + self.momentum * v if self.nesterov else v)
 
 # %% [markdown] hints="SGD"
 # One array per parameter has to survive from step to step. Make it in `__init__`, and change it in `step`.
 #
 # ---
 #
-# v = momentum · v + grad, then data −= lr · v. `zip(self.parameters, self.velocities)` walks over both lists together.
+# v = momentum · v + grad, then data −= lr · v. With `self.nesterov`, the data moves along grad + momentum · v.
 #
 # ---
 #
@@ -781,9 +878,10 @@ class SGD(reference):
 # self.velocities = [np.zeros_like(one.data) for one in ...]
 #
 # # step
-# for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
+# for parameter, grad, lr, velocity in self.moves(self.velocities):
 #     velocity *= ...
 #     velocity += ...
+#     direction = ... if self.nesterov else velocity
 #     parameter.data -= ...
 # ```
 
