@@ -89,6 +89,7 @@ _HOMES = {
     "lecun_normal": "utility.init",
     "linear_backward": "model.linear",
     "linear_forward": "model.linear",
+    "load_digits_5k": "data.digits",
     "log_softmax": "training.loss",
     "match_classes": "training.loss",
     "merge": "model.tiles",

@@ -13,6 +13,7 @@ import pytest
 from tinycourse import REPO, SOURCES
 
 import nyang_edu
+from nyang_edu.course.files import CourseError
 from nyang_edu.course.modules import package_init, public_names
 from nyang_edu.course.source import load_chapter
 
@@ -76,6 +77,18 @@ def test_each_public_name_and_module_comes_from_one_chapter():
     assert package_init(
         [load_chapter(path) for path in SOURCES]
     )  # raises where a name has two homes
+
+
+def test_a_module_written_by_hand_joins_the_public_api_through_its_all(tmp_path):
+    room = tmp_path / "nyang_edu" / "data"
+    room.mkdir(parents=True)
+    (room / "digits.py").write_text("__all__ = ['load']\n\n\ndef load():\n    def no(): ...\n")
+    (room / "quiet.py").write_text("def helper(): ...\n")
+    text = package_init([], tmp_path)
+    assert '"load": "data.digits"' in text and "helper" not in text
+    (room / "second.py").write_text("__all__ = ['load']\n")
+    with pytest.raises(CourseError, match="load is exported by data.digits and data.second"):
+        package_init([], tmp_path)
 
 
 def test_each_exercise_name_is_used_once_in_the_course():

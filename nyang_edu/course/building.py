@@ -36,7 +36,7 @@ def planned(root, chapters):
         yield root / "chapters" / f"{chapter.name}.ipynb", as_json(book)
         yield _solution_path(root, chapter), as_json(notebook(chapter, solved=True))
     everything = [load_chapter(path) for path in chapter_paths(root)]
-    yield root / "nyang_edu" / "__init__.py", package_init(everything)
+    yield root / "nyang_edu" / "__init__.py", package_init(everything, root)
     readme = root / "README.md"
     if readme.exists():
         table = chapter_table(everything)

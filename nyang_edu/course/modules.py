@@ -76,21 +76,43 @@ def marks(path):
     return lines.count(YOURS), lines.count(REFERENCE)
 
 
-def package_init(chapters):
-    """The text of ``nyang_edu/__init__.py``: every public name and where it lives."""
+def package_init(chapters, root=None):
+    """The text of ``nyang_edu/__init__.py``: every public name and where it lives.
+
+    Names come from what the chapters export, and, below ``root``, from the ``__all__`` of the
+    modules that are written by hand.
+    """
     homes, owners = {}, {}
     for chapter in chapters:
         for module, cells in chapter.modules().items():
             if owners.setdefault(module, chapter.name) != chapter.name:
                 raise CourseError(f"{module} is exported by {owners[module]} and {chapter.name}: "
                                   "a module belongs to one chapter only")
-            for name in public_names(module_text(chapter, cells)):
-                if name in homes:
-                    raise CourseError(f"{name} is exported by {homes[name]} and {module}: "
-                                      "each public name comes from one chapter only")
-                homes[name] = module
+            _settle(homes, module, public_names(module_text(chapter, cells)))
+    for module, names in _written_by_hand(root, owners):
+        _settle(homes, module, names)
     table = "".join(f'    "{name}": "{homes[name]}",\n' for name in sorted(homes))
     return _INIT.replace("TABLE\n", table)
+
+
+def _settle(homes, module, names):
+    """Enter a module's names; raise where another one has a name already."""
+    for name in names:
+        if name in homes:
+            raise CourseError(f"{name} is exported by {homes[name]} and {module}: "
+                              "each public name comes from one module only")
+        homes[name] = module
+
+
+def _written_by_hand(root, exported):
+    """Yield (module, its __all__) of each framework module that no chapter exports."""
+    for path in sorted((root / "nyang_edu").glob("*/**/*.py")) if root else ():
+        module = ".".join(path.relative_to(root / "nyang_edu").with_suffix("").parts)
+        if module.startswith("course.") or module in exported or path.name == "__init__.py":
+            continue
+        for node in ast.parse(read_text(path)).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                yield module, ast.literal_eval(node.value)
 
 
 _INIT = '''"""nyang torch: a deep-learning framework in NumPy, exported chapter by chapter.

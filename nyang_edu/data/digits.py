@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+__all__ = ["load_digits_5k"]
+
 
 def load_digits_5k():
     """Read the 5,000 MNIST digits: no download, 500 of each class, sorted by class.
