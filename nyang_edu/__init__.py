@@ -48,6 +48,7 @@ _HOMES = {
     "SGD": "training.optimizer",
     "Sigmoid": "model.activation",
     "Softmax": "model.activation",
+    "Summary": "model.summary",
     "Swish": "model.activation",
     "Tanh": "model.activation",
     "Upsample": "model.resample",
@@ -112,8 +113,10 @@ _HOMES = {
     "sliding_windows_2d": "utility.tensor",
     "spread": "model.norm",
     "standardize": "utility.tensor",
+    "summarize": "model.summary",
     "taps_first": "model.conv",
     "uniform_fan_in": "model.linear",
+    "watch_layers": "model.watch",
     "xavier_normal": "utility.init",
     "xavier_uniform": "utility.init",
 }

@@ -136,6 +136,12 @@ class NyangModel(Parts):
         """Switch to inference behaviour; returns self."""
         return self.train(False)
 
+    def summary(self, input_shape, depth=None):
+        """Return a table of shapes and costs for one sample of input_shape, as (1, 28, 28)."""
+        from nyang_edu.model.summary import summarize
+
+        return summarize(self, input_shape, depth)
+
     def to(self, dtype):
         """Convert parameters and float buffers to a dtype, as np.float64 for gradient checks."""
         for parameter in self.parameters():

@@ -1,0 +1,1 @@
+"""Architectures with names, built by composition: none of them writes a backward."""
