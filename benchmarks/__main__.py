@@ -1,12 +1,15 @@
 """Run ``python -m benchmarks [layers|models] [--quick] [--threads 1 2] [--only NAME …]``.
 
+``python -m benchmarks loader`` and ``fashion`` are other runs, with options of their own.
 Every contender has its own process, turns alternate, ratios are taken within a round.
 """
 
 import argparse
 import json
 import math
+import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.duel import Worker, duel, ratios
@@ -149,4 +152,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in ("loader", "fashion"):
+        raise SystemExit(import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:]))
     main()

@@ -14,12 +14,12 @@ DISTURBED = 0.1  # a round counts where nobody's threads waited longer than this
 class Worker:
     """A contender's process; ask() sends an order and waits for the answer."""
 
-    def __init__(self, contender, threads, suite):
+    def __init__(self, contender, threads, suite="", module="benchmarks.worker"):
         environment = {k: v for k, v in os.environ.items() if k not in SLOWING}
         environment.update(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
         self.contender = contender
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", contender, str(threads), suite],
+            [sys.executable, "-m", module, contender, str(threads), suite],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

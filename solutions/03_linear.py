@@ -771,7 +771,8 @@ class Parts(Memory):
 
 # %% [markdown]
 # `NyangModel` adds what a model is used for: calling it, switching between training and inference, and
-# carrying its state in a dict with PyTorch's names. Some layers of chapter 10 keep arrays that are not learned; those are called
+# carrying its state in a dict with PyTorch's names. It also remembers its constructor's arguments, so that a
+# saved model can be built again without its code (13). Some layers of chapter 10 keep arrays that are not learned; those are called
 # *buffers*, and belong to the state as well.
 
 # %%
@@ -780,6 +781,15 @@ class NyangModel(Parts):
     """The base of every layer and model: forward, backward, and the state they share."""
 
     training = True
+
+    def __new__(cls, *args, **kwargs):
+        """Make the object and remember what with: a saved model says how to build it again."""
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__} has no __init__ and takes no arguments, received "
+                            f"{', '.join(map(str, [*args, *kwargs]))}: write {cls.__name__}()")
+        model = super().__new__(cls)
+        model._made_with = args, kwargs
+        return model
 
     def forward(self, *inputs):
         """Compute the output; a subclass must define it."""

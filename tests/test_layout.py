@@ -141,7 +141,7 @@ ALLOWED = {
     "utility": {"utility"},
     "data": {"utility", "data"},
     "model": {"model", "utility"},
-    "training": {"training", "model", "data", "utility"},
+    "training": {"training", "evaluation", "model", "data", "utility"},
     "evaluation": {"evaluation", "model", "data", "utility"},
 }
 

@@ -107,6 +107,15 @@ class NyangModel(Parts):
 
     training = True
 
+    def __new__(cls, *args, **kwargs):
+        """Make the object and remember what with: a saved model says how to build it again."""
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__} has no __init__ and takes no arguments, received "
+                            f"{', '.join(map(str, [*args, *kwargs]))}: write {cls.__name__}()")
+        model = super().__new__(cls)
+        model._made_with = args, kwargs
+        return model
+
     def forward(self, *inputs):
         """Compute the output; a subclass must define it."""
         raise TypeError(f"{type(self).__name__} does not define forward")
