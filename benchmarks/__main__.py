@@ -34,6 +34,7 @@ def measure(suite, name, threads, rounds, textbook):
         if textbook:
             pair, _ = duel({c: workers[c] for c in ("numpy", "textbook")}, 2, patience=1)
             row["textbook_ratio"] = ratios(pair, "textbook", "numpy")[0]
+        row["borders"] = 100 * workers["numpy"].ask(op="borders")["share"]
         peaks = {c: w.ask(op="memory") for c, w in workers.items()}
     finally:
         for worker in workers.values():
@@ -92,7 +93,7 @@ def line(name, row):
         f"{number('ratio_min')}–{number('ratio_max').strip():5s} {number('best_ratio')} "
         f"{number('channels_last_ratio')} "
         f"{number('blas_ratio')} {number('textbook_ratio')} {number('memory_ratio')} "
-        f"{number('scratch_mb')} {number('undisturbed')}"
+        f"{number('scratch_mb')} {number('borders')} {number('undisturbed')}"
     )
 
 
@@ -137,7 +138,8 @@ def main():
         print(
             f"\n{options.suite}, {threads} threads: ms, PyTorch's ms, ratio, its range, "
             "of the best times, to channels_last, BLAS threads only / PyTorch, textbook / this, "
-            "memory / PyTorch's, scratch MB, undisturbed"
+            "memory / PyTorch's, scratch MB, contract: copies at the borders in % of the step, "
+            "undisturbed"
         )
         for name in cases:
             table[name] = measure(options.suite, name, threads, rounds, textbook)

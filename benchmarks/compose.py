@@ -3,6 +3,7 @@
 import numpy as np
 
 from nyang_edu.model.core import NyangModel
+from nyang_edu.utility.layout import elementwise, from_rows, to_rows
 
 
 class Residual(NyangModel):
@@ -21,6 +22,7 @@ class Residual(NyangModel):
 
     def forward(self, x):
         """Return out, of the body's output shape."""
+        x = from_rows(to_rows(x), x.ndim)  # laid out once, for the body and for the sum
         short = x if self.shortcut is None else self.shortcut.forward(x)
         out = self.body.forward(x)
         if out.shape != short.shape:
@@ -28,7 +30,7 @@ class Residual(NyangModel):
                 f"Residual adds arrays of one shape, received {out.shape} from the body and "
                 f"{short.shape} from the shortcut: project the shortcut with a convolution"
             )
-        out = out + short
+        out = elementwise(np.add, out, short)
         return out if self.activation is None else self.activation.forward(out)
 
     def backward(self, dout):
@@ -36,7 +38,8 @@ class Residual(NyangModel):
         if self.activation is not None:
             dout = self.activation.backward(dout)
         dx = self.body.backward(dout)
-        return dx + (dout if self.shortcut is None else self.shortcut.backward(dout))
+        short = dout if self.shortcut is None else self.shortcut.backward(dout)
+        return elementwise(np.add, dx, short)
 
 
 class SkipConcat(NyangModel):
@@ -61,4 +64,4 @@ class SkipConcat(NyangModel):
     def backward(self, dout):
         """Return dx: the part that went straight, and the part that went through the body."""
         own = self.saved()
-        return dout[:, :own] + self.body.backward(dout[:, own:])
+        return elementwise(np.add, self.body.backward(dout[:, own:]), dout[:, :own])

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import resource
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -100,10 +101,40 @@ def main():
             answer = run(step, order["count"], threads == 1)
         elif order["op"] == "compare":
             answer = compare(contender, step, parameters, order["file"])
+        elif order["op"] == "borders":
+            answer = {"share": borders(step)}
         else:
             answer = {"peak": memory() - base, "scratch": scratch(contender)}
         out.write(json.dumps(answer) + "\n")
         out.flush()
+
+
+def borders(step, count=5):
+    """Return which share of a step copies arrays from (N, C, H, W) into the kernels' layout."""
+    from nyang_edu.utility import layout
+
+    plain, seconds = layout.to_rows, []
+
+    def timed(x):
+        start = time.perf_counter()
+        rows = plain(x)
+        seconds.append(time.perf_counter() - start)
+        return rows
+
+    users = [m for m in list(sys.modules.values()) if getattr(m, "to_rows", None) is plain]
+    shares = []
+    try:
+        for module in users:
+            module.to_rows = timed
+        for _ in range(count):
+            seconds.clear()
+            start = time.perf_counter()
+            step()
+            shares.append(sum(seconds) / (time.perf_counter() - start))
+    finally:
+        for module in users:
+            module.to_rows = plain
+    return statistics.median(shares)
 
 
 def scratch(contender):

@@ -754,9 +754,9 @@ plt.show()
 #| export model.tiles
 """The windows of an image as matrices, a tile at a time, and the products over them."""
 
+from collections import namedtuple
 from itertools import product
 from math import ceil, gcd
-from typing import NamedTuple
 
 import numpy as np
 
@@ -766,14 +766,8 @@ CACHE = 1 << 18  # numbers in one unfolded tile: a megabyte of float32
 WIDE = 256  # columns of a matrix product from which on BLAS is at full speed
 
 
-class Axis(NamedTuple):
-    """One direction of a convolution: output k sees input start + k·stride + t·dilation."""
-
-    taps: int
-    out: int
-    start: int
-    stride: int
-    dilation: int
+# One direction of a convolution: output k of out sees input start + k·stride + t·dilation, t < taps
+Axis = namedtuple("Axis", "taps out start stride dilation")
 
 
 def reach(start, step, count, size):
@@ -791,12 +785,12 @@ class Windows:
         self.x = x.reshape(H, groups, C // groups, W, N)
         if rows.taps == 1:
             rows = rows._replace(dilation=rows.stride)  # skip what no window sees
-        self.rows, self.columns = rows, columns
+        self.rows, self.columns, self.few = rows, columns, rows.out * columns.out * N <= 4 * WIDE
         self.phases = rows.dilation // gcd(rows.dilation, rows.stride)
         self.step = rows.stride // gcd(rows.dilation, rows.stride)
 
-    def tiles(self, outputs):
-        """List (phase, rows, columns, groups, outputs): what one matrix product computes."""
+    def tiles(self):
+        """List (groups, phase, rows, columns): outputs whose windows fit into the cache."""
         _, G, C, _, N = self.x.shape
         OH, OW, threads = ceil(self.rows.out / self.phases), self.columns.out, thread_count()
         area = CACHE // max(1, self.columns.taps * C * N)  # rows · columns of one tile
@@ -804,21 +798,19 @@ class Windows:
         wide = min(OW, max(1, least, area // (OH * self.step + self.rows.taps)))
         high = min(OH, max(1, least // wide, (area // wide - self.rows.taps) // self.step))
         some = max(1, area // (wide * (high * self.step + self.rows.taps)))
-        shares = threads if OH * OW * N <= 4 * WIDE and outputs >= 64 else 1
         return [
-            (o, g, phase, r, c)
-            for o in blocks(outputs, ceil(outputs / shares))
+            (g, phase, r, c)
             for g in blocks(G, some, threads)
             for phase in range(self.phases)
             for r in blocks(len(range(phase, self.rows.out, self.phases)), high, threads)
             for c in blocks(OW, wide, threads if OH == 1 else 1)
         ]
 
-    def matrix(self, tile):
+    def matrix(self, tile, channels=slice(None)):
         """Unfold one tile: (groups, rows, taps·C, columns·N), neighbouring rows share memory."""
-        _, groups, phase, rows, columns = tile
+        groups, phase, rows, columns = tile
         (KH, _, top, SH, DH), (KW, _, left, SW, DW) = self.rows, self.columns
-        x = self.x[:, groups]
+        x = self.x[:, groups, channels]
         H, G, C, W, N = x.shape
         R, P = rows.stop - rows.start, columns.stop - columns.start
         Q = (R - 1) * self.step + KH
@@ -828,26 +820,22 @@ class Windows:
             return x.swapaxes(0, 1)  # each pixel is its window
         buffer = scratch("windows", (G, Q, KW, C, P * N + 16), x.dtype)
         unfolded = buffer[..., : P * N].reshape(G, Q, KW, C, P, N).swapaxes(0, 1)
-        if inside != slice(0, Q):
-            unfolded[: inside.start] = unfolded[inside.stop :] = 0
+        unfolded[: inside.start] = unfolded[inside.stop :] = 0
         for j in range(KW):
             here, there = reach(left + columns.start * SW + j * DW, SW, P, W)
             target = unfolded[inside, :, j]  # (Q, G, C, P, N)
             target[..., here, :] = x[source, :, :, there]
-            if here != slice(0, P):
-                target[..., : here.start, :] = target[..., here.stop :, :] = 0
+            target[..., : here.start, :] = target[..., here.stop :, :] = 0
         g, q, _, c, one = buffer.strides
-        strides = g, self.step * q, c, one
-        return np.ndarray((G, R, KH * KW * C, P * N), x.dtype, buffer, 0, strides)
+        shape, strides = (G, R, KH * KW * C, P * N), (g, self.step * q, c, one)
+        return np.ndarray(shape, x.dtype, buffer, 0, strides)
 
     def cut(self, out, tile):
-        """See the tile's part of out (OH, O, OW, N) as (groups, rows, O, columns·N)."""
-        outputs, groups, phase, rows, columns = tile
-        OH, O, OW, N = out.shape
-        G = self.x.shape[1]
-        out = out.reshape(OH, G, O // G, OW * N)[phase :: self.phases]
-        run = slice(columns.start * N, columns.stop * N)
-        return out[rows, groups, outputs, run].swapaxes(0, 1)
+        """See the tile's part of out (OH, G, O, OW, N) as (groups, rows, O, columns·N)."""
+        groups, phase, rows, columns = tile
+        part = out[phase :: self.phases][rows, groups, :, columns]
+        R, G, O, P, N = part.shape
+        return part.reshape(R, G, O, P * N).swapaxes(0, 1)
 
 
 def blocks(count, size, multiple=1):
@@ -855,14 +843,11 @@ def blocks(count, size, multiple=1):
     parts = min(count, multiple * ceil(count / size / multiple)) if count else 0
     return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
-
-def merge(a):
-    """(G, R, K, P) → (G, 1, K, R·P): short rows side by side, for a better matrix product."""
-    G, R, K, P = a.shape
-    return a if R == 1 or P >= WIDE // 2 else a.swapaxes(1, 2).reshape(G, 1, K, R * P)
-
 # %% [markdown]
-# `correlate` is the forward pass: one product a tile. `correlate_weight` sums over the tiles.
+# `correlate` is the forward pass: one product a tile. `correlate_weight` sums over the tiles. The
+# threads share the tiles. A small picture has few windows, and its weights are the larger array:
+# there they share output channels, and in `correlate_weight` input channels, so that nobody adds
+# up two large sums.
 #
 # For `dx` there is no `col2im`. With stride 1, `dx` is `correlate` of `dout` with the turned
 # kernel. With stride 2, even and odd pixels meet different taps, so each set is a correlation
@@ -873,39 +858,40 @@ def merge(a):
 def correlate(x, matrix, rows, columns):
     """Multiply matrix (G, O, K) with all windows of x (H, C, W, N): out (OH, G·O, OW, N)."""
     G, O, K = matrix.shape
-    out = np.empty((rows.out, G * O, columns.out, x.shape[3]), x.dtype)
-    windows = Windows(x, G, rows, columns)
-    tiles = windows.tiles(O)
+    windows, N = Windows(x, G, rows, columns), x.shape[3]
+    out = np.empty((rows.out, G, O, columns.out, N), x.dtype)
+    parts = thread_count() if windows.few and O >= 64 else 1
+    tasks = list(product(blocks(O, ceil(O / parts)), windows.tiles()))
 
     def work(first, last):
-        for tile in tiles[first:last]:
-            weight = matrix[tile[1], None, tile[0]]  # (G, 1, O, K)
-            target, inputs = windows.cut(out, tile), windows.matrix(tile)
-            joined = merge(inputs)
-            if joined is inputs:
-                np.matmul(weight, inputs, out=target)  # (G, R, O, P)
-            else:
-                g, R, o, P = target.shape
-                target[...] = (weight @ joined).reshape(g, o, R, P).swapaxes(1, 2)
+        for o, tile in tasks[first:last]:
+            weight = matrix[tile[0], None, o]  # (G, 1, O, K)
+            target = windows.cut(out[:, :, o], tile)  # (G, R, O, P), a view
+            np.matmul(weight, windows.matrix(tile), out=target)
 
-    share(work, len(tiles), out.size * K)
-    return out
+    share(work, len(tasks), out.size * K)
+    return out.reshape(rows.out, G * O, columns.out, N)
 
 
 def correlate_weight(x, dout, groups, rows, columns):
-    """Sum over all windows of x times their dout (OH, O, OW, N): (G, KH·KW·C/G, O/G)."""
-    O, K = dout.shape[1] // groups, rows.taps * columns.taps * x.shape[1] // groups
-    windows = Windows(x, groups, rows, columns)
-    tiles = windows.tiles(O)
+    """Sum over all windows of x times their dout (OH, O, OW, N): (G, KH·KW, C/G, O/G)."""
+    windows, N = Windows(x, groups, rows, columns), x.shape[3]
+    C, O, taps = x.shape[1] // groups, dout.shape[1] // groups, rows.taps * columns.taps
+    dout, tiles = dout.reshape(rows.out, groups, O, columns.out, N), windows.tiles()
 
-    def work(first, last):
-        total = np.zeros((groups, K, O), x.dtype)
-        for tile in tiles[first:last]:
-            inputs, d = merge(windows.matrix(tile)), merge(windows.cut(dout, tile))
-            total[tile[1], :, tile[0]] += (inputs @ d.swapaxes(2, 3)).sum(axis=1)  # (G, K, O)
+    def total(tiles, channels=slice(0, C)):
+        total = np.zeros((groups, taps, channels.stop - channels.start, O), x.dtype)
+        for tile in tiles:
+            d = windows.cut(dout, tile).swapaxes(2, 3)  # (G, R, P, O)
+            products = windows.matrix(tile, channels) @ d  # (G, R, K, O)
+            products = products if products.shape[1] == 1 else products.sum(axis=1)
+            total[tile[0]] += products.reshape(-1, *total.shape[1:])
         return total
 
-    return sum(share(work, len(tiles), dout.size * K))
+    if windows.few and C >= 64:  # each thread makes its channels' share of a large total
+        parts = share(lambda a, b: total(tiles, slice(a, b)), C, dout.size * taps * C)
+        return np.concatenate(parts, axis=2)
+    return sum(share(lambda a, b: total(tiles[a:b]), len(tiles), dout.size * taps * C))
 
 
 def correlate_back(dout, weight, size, groups, rows, columns):
@@ -920,9 +906,8 @@ def correlate_back(dout, weight, size, groups, rows, columns):
         (size[0], groups * C, size[1], dout.shape[3]), dout.dtype)
     for (h, h_taps, h_axis), (w, w_taps, w_axis) in product(
             reverse(rows, size[0]), reverse(columns, size[1])):
-        K = h_axis.taps * w_axis.taps * O // groups
-        matrix = weight[:, :, h_taps, w_taps].reshape(groups, C, K)
-        part = correlate(dout, matrix, h_axis, w_axis)
+        taps = np.ascontiguousarray(weight[:, :, h_taps, w_taps])  # BLAS reads forwards only
+        part = correlate(dout, taps.reshape(groups, C, -1), h_axis, w_axis)
         if dx is None:  # stride 1: one set holds all inputs
             return part
         dx[h, :, w] = part
@@ -993,7 +978,7 @@ def conv2d_weight_gradient(dout, x, weight_shape, stride=1, padding=0, dilation=
     """Return dweight (O, C/groups, KH, KW): the sum over all windows of x times their dout."""
     O, C, KH, KW = weight_shape
     rows, columns = geometry(x.shape[2:], (KH, KW), stride, padding, dilation)
-    dweight = correlate_weight(to_rows(x), to_rows(dout), groups, rows, columns)  # (G, K, O)
+    dweight = correlate_weight(to_rows(x), to_rows(dout), groups, rows, columns)
     dweight = dweight.reshape(groups, KH, KW, C, O // groups).transpose(0, 4, 3, 1, 2)
     return dweight.reshape(weight_shape)
 
@@ -1082,13 +1067,14 @@ class Conv2d(NyangModel):
     def forward(self, x):
         """Return out (N, out_channels, OH, OW) for x (N, in_channels, H, W)."""
         expect_input(self, x, "N", self.in_channels, *self.axes, dtype=self.weight.data.dtype)
+        x = from_rows(to_rows(x))  # copied at most once: backward reads it again
         out = conv2d_forward(x, self.weight.data, self.bias and self.bias.data, **self.settings)
         self.save(x)
         return out
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, H, W)."""
-        x, weight = self.saved(), self.weight.data
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data
         self.weight.grad += conv2d_weight_gradient(dout, x, weight.shape, **self.settings)
         if self.bias:
             self.bias.grad += channel_sums(dout)
@@ -1119,15 +1105,14 @@ class Conv1d(Conv2d):
     def forward(self, x):
         """Return out (N, out_channels, OL) for x (N, in_channels, L)."""
         expect_input(self, x, "N", self.in_channels, "L", dtype=self.weight.data.dtype)
-        bias = self.bias and self.bias.data
-        out = conv2d_forward(x[:, :, None], self.weight.data[:, :, None], bias, **self.settings)
+        x, bias = from_rows(to_rows(x)), self.bias and self.bias.data  # x: (N, C, 1, L)
+        out = conv2d_forward(x, self.weight.data[:, :, None], bias, **self.settings)
         self.save(x)
         return out[:, :, 0]
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, L)."""
-        x, weight = self.saved()[:, :, None], self.weight.data[:, :, None]
-        dout = dout[:, :, None]
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data[:, :, None]
         self.weight.grad += conv2d_weight_gradient(dout, x, weight.shape, **self.settings)[:, :, 0]
         if self.bias:
             self.bias.grad += channel_sums(dout)
@@ -1178,14 +1163,14 @@ class ConvTranspose2d(Conv2d):
         if min(size) < 1:
             raise ValueError(f"ConvTranspose2d: the output would have the size {size}: "
                              "use less padding")
-        shape = (len(x), self.out_channels, *size)
+        x, shape = from_rows(to_rows(x)), (len(x), self.out_channels, *size)
         out = conv2d_input_gradient(x, self.weight.data, shape, **s)
         self.save(x)
         return out if self.bias is None else out + self.bias.data[:, None, None]
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, H, W)."""
-        x, weight = self.saved(), self.weight.data
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data
         self.weight.grad += conv2d_weight_gradient(x, dout, weight.shape, **self.settings)
         if self.bias:
             self.bias.grad += channel_sums(dout)

@@ -18,6 +18,7 @@ from nyang_edu.model.norm import BatchNorm2d  # noqa: E402
 from nyang_edu.model.pool import MaxPool2d  # noqa: E402
 from nyang_edu.utility import team  # noqa: E402
 from nyang_edu.utility.gradcheck import gradcheck  # noqa: E402
+from nyang_edu.utility.layout import to_rows  # noqa: E402
 
 nn = torch.nn
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -104,6 +105,42 @@ def test_convolution_gradients(kernel, stride, padding, dilation, groups, more, 
     gradcheck(layer, rng.standard_normal((1, 2 * groups, 2, 3)), rng)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "channels, out, kernel, stride, groups, shape",
+    [
+        (64, 128, 3, 1, 1, (3, 4, 4)),  # few windows and large weights: channels are shared out
+        (128, 64, 3, 2, 1, (2, 5, 5)),
+        (130, 65, 1, 1, 1, (2, 3, 4)),
+        (128, 128, 3, 1, 2, (2, 4, 4)),
+        (48, 48, 3, 1, 48, (4, 9, 9)),  # depthwise
+        (48, 96, 3, 2, 48, (4, 9, 9)),
+        (32, 64, 1, 2, 1, (8, 12, 12)),
+    ],
+)
+def test_many_channels_as_pytorch(channels, out, kernel, stride, groups, shape, dtype):
+    team.set_threads(2)
+    rng = np.random.default_rng(0)
+    layer = Conv2d(channels, out, kernel, stride, kernel // 2, 1, groups, rng=rng).to(dtype)
+    ref = nn.Conv2d(channels, out, kernel, stride, kernel // 2, 1, groups)
+    x = rng.standard_normal((shape[0], channels, *shape[1:])).astype(dtype)
+    compare(layer, ref.to(torch.tensor(x).dtype), x, rng, LIMITS[dtype])
+
+
+def test_what_forward_copied_is_not_copied_again():
+    rng = np.random.default_rng(0)
+    layers = [
+        (Conv2d(2, 3, 3), (8, 9)),
+        (Conv1d(2, 3, 3), (8,)),
+        (ConvTranspose2d(2, 3, 3), (8, 9)),
+    ]
+    for layer, size in layers:
+        x = rng.standard_normal((4, 2, *size), dtype=np.float32)
+        layer(x)
+        kept = layer.saved()
+        assert np.shares_memory(to_rows(kept), kept) and not np.shares_memory(to_rows(x), x)
+
+
 def test_a_layer_used_twice_adds_both_gradients():
     rng = np.random.default_rng(0)
     layer = Conv2d(2, 2, 3, padding=1, rng=rng).to(np.float64)
@@ -133,6 +170,8 @@ def big():
         Conv2d(16, 16, 3, 1, 2, 2, 4, rng=rng),
         MaxPool2d(2),
         Conv2d(16, 128, 3, padding=1, rng=rng),
+        Conv2d(128, 64, 3, padding=1, rng=rng),
+        Conv2d(64, 64, 3, 2, 1, groups=64, rng=rng),
     )
     x = rng.standard_normal((16, 8, 24, 24), dtype=np.float32)
     out = layer(x)

@@ -155,7 +155,7 @@ def conv2d_weight_gradient(dout, x, weight_shape, stride=1, padding=0, dilation=
     """Return dweight (O, C/groups, KH, KW): the sum over all windows of x times their dout."""
     O, C, KH, KW = weight_shape
     rows, columns = geometry(x.shape[2:], (KH, KW), stride, padding, dilation)
-    dweight = correlate_weight(to_rows(x), to_rows(dout), groups, rows, columns)  # (G, K, O)
+    dweight = correlate_weight(to_rows(x), to_rows(dout), groups, rows, columns)
     dweight = dweight.reshape(groups, KH, KW, C, O // groups).transpose(0, 4, 3, 1, 2)
     return dweight.reshape(weight_shape)
 
@@ -238,13 +238,14 @@ class Conv2d(NyangModel):
     def forward(self, x):
         """Return out (N, out_channels, OH, OW) for x (N, in_channels, H, W)."""
         expect_input(self, x, "N", self.in_channels, *self.axes, dtype=self.weight.data.dtype)
+        x = from_rows(to_rows(x))  # copied at most once: backward reads it again
         out = conv2d_forward(x, self.weight.data, self.bias and self.bias.data, **self.settings)
         self.save(x)
         return out
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, H, W)."""
-        x, weight = self.saved(), self.weight.data
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data
         self.weight.grad += conv2d_weight_gradient(dout, x, weight.shape, **self.settings)
         if self.bias:
             self.bias.grad += channel_sums(dout)
@@ -275,15 +276,14 @@ class Conv1d(Conv2d):
     def forward(self, x):
         """Return out (N, out_channels, OL) for x (N, in_channels, L)."""
         expect_input(self, x, "N", self.in_channels, "L", dtype=self.weight.data.dtype)
-        bias = self.bias and self.bias.data
-        out = conv2d_forward(x[:, :, None], self.weight.data[:, :, None], bias, **self.settings)
+        x, bias = from_rows(to_rows(x)), self.bias and self.bias.data  # x: (N, C, 1, L)
+        out = conv2d_forward(x, self.weight.data[:, :, None], bias, **self.settings)
         self.save(x)
         return out[:, :, 0]
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, L)."""
-        x, weight = self.saved()[:, :, None], self.weight.data[:, :, None]
-        dout = dout[:, :, None]
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data[:, :, None]
         self.weight.grad += conv2d_weight_gradient(dout, x, weight.shape, **self.settings)[:, :, 0]
         if self.bias:
             self.bias.grad += channel_sums(dout)
@@ -328,14 +328,14 @@ class ConvTranspose2d(Conv2d):
         if min(size) < 1:
             raise ValueError(f"ConvTranspose2d: the output would have the size {size}: "
                              "use less padding")
-        shape = (len(x), self.out_channels, *size)
+        x, shape = from_rows(to_rows(x)), (len(x), self.out_channels, *size)
         out = conv2d_input_gradient(x, self.weight.data, shape, **s)
         self.save(x)
         return out if self.bias is None else out + self.bias.data[:, None, None]
 
     def backward(self, dout):
         """Add to the parameters' gradients and return dx (N, in_channels, H, W)."""
-        x, weight = self.saved(), self.weight.data
+        x, dout, weight = self.saved(), from_rows(to_rows(dout)), self.weight.data
         self.weight.grad += conv2d_weight_gradient(x, dout, weight.shape, **self.settings)
         if self.bias:
             self.bias.grad += channel_sums(dout)

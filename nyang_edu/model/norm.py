@@ -4,6 +4,7 @@
 import numpy as np
 
 from nyang_edu.model.core import NyangModel, Parameter, expect_input
+from nyang_edu.utility.layout import each_channel, from_rows, to_rows
 
 
 def channel_axes(ndim):
@@ -82,10 +83,15 @@ class BatchNorm(NyangModel):
         self.num_batches_tracked = np.array(0)
 
     def expect(self, x):
-        """Raise where x does not fit; it must have the layer's channels and dtype."""
+        """Raise where x has not the layer's channels and dtype, or too few values to train on."""
         layout = next((one for one in self.layouts if len(one) == np.ndim(x)), self.layouts[-1])
         shape = [self.num_features if axis == "C" else axis for axis in layout]
         expect_input(self, x, *shape, dtype=self.running_mean.dtype)
+        count = x.size // self.num_features  # values per channel
+        if self.training and count < 2:
+            raise ValueError(
+                f"{type(self).__name__} in training needs at least 2 values per channel, "
+                f"received {x.shape}: use a larger batch, or model.eval() for inference")
 
     def gamma_and_beta(self):
         """Return the two arrays (C,), ones and zeros for a layer without parameters."""
@@ -99,10 +105,6 @@ class BatchNorm(NyangModel):
         gamma, beta = self.gamma_and_beta()
         count = x.size // self.num_features
         if self.training:
-            if count < 2:
-                raise ValueError(
-                    f"{type(self).__name__} in training needs at least 2 values per channel, "
-                    f"received {x.shape}: use a larger batch, or model.eval() for inference")
             mean, var = per_channel(x)
             self.track(mean, var, count)
         else:
@@ -138,13 +140,94 @@ class BatchNorm(NyangModel):
         return dx
 
 
+def normalize_blocks(x, stats, gamma, beta, eps):
+    """Compute gamma · (x - mean) / √(var + eps) + beta, a few channels at a time.
+
+    stats holds mean, rest and var, (3, C); None takes those of the batch. Returns out, as x, and
+    the stats that were used.
+    """
+    rows, own = to_rows(x), stats is None  # (H, C, W, N)
+    H, C, W, N = rows.shape
+    P, M = W * N, H * W * N
+    out, ones = np.empty(rows.shape, x.dtype), np.ones(P, x.dtype)
+    mean, rest, var = stats = np.zeros((3, C), x.dtype) if own else stats
+
+    def average(a):
+        return (a.reshape(H, -1, P) @ ones).sum(axis=0) / M
+
+    def block(c):
+        X, Y = (a[:, c].reshape(H, -1) for a in (rows, out))  # (H, c·P)
+        if own:
+            mean[c] = average(X)
+        np.subtract(X, mean[c].repeat(P), out=Y)
+        if own:
+            lines, rest[c] = Y.reshape(H, -1, P), average(Y)
+            var[c] = np.vecdot(lines, lines).sum(axis=0) / M
+        scale = gamma[c] / np.sqrt(var[c] + eps)
+        Y *= scale.repeat(P)
+        Y += (beta[c] - rest[c] * scale).repeat(P)
+
+    each_channel(block, rows.shape)
+    return from_rows(out, x.ndim), stats
+
+
+def normalize_blocks_backward(dout, x, stats, gamma, eps, own):
+    """Return dx, dgamma and dbeta of normalize_blocks; own: the stats were those of the batch."""
+    rows, drows, (mean, rest, var) = to_rows(x), to_rows(dout), stats
+    H, C, W, N = rows.shape
+    P, M = W * N, H * W * N
+    dx, ones, inv = np.empty(rows.shape, x.dtype), np.ones(P, x.dtype), 1 / np.sqrt(var + eps)
+    dgamma, dbeta = np.empty((2, C), x.dtype)
+
+    def block(c):
+        X, D, Y = (a[:, c].reshape(H, -1) for a in (rows, drows, dx))  # (H, c·P)
+        lines = D.reshape(H, len(inv[c]), P)
+        np.subtract(X, mean[c].repeat(P), out=Y)
+        dbeta[c] = (lines @ ones).sum(axis=0)
+        products = np.vecdot(lines, Y.reshape(lines.shape)).sum(axis=0)
+        dgamma[c] = inv[c] * (products - rest[c] * dbeta[c])
+        if own:
+            slope = -inv[c] * dgamma[c] / M
+            Y *= slope.repeat(P)
+            Y += D
+            Y -= (dbeta[c] / M + rest[c] * slope).repeat(P)
+        else:
+            Y[...] = D
+        Y *= (gamma[c] * inv[c]).repeat(P)
+
+    each_channel(block, rows.shape)
+    return from_rows(dx, x.ndim), dgamma, dbeta
+
+
 class BatchNorm1d(BatchNorm):
-    """BatchNorm for (N, C) or (N, C, L); all else as there."""
+    """BatchNorm for (N, C) or (N, C, L), by normalize_blocks; all else as there."""
 
     layouts = ("NC", "NCL")
 
+    def forward(self, x):
+        """Return out, with x's shape and dtype."""
+        self.expect(x)
+        running = None if self.training else np.stack(
+            [self.running_mean, np.zeros_like(self.running_mean), self.running_var])
+        out, stats = normalize_blocks(x, running, *self.gamma_and_beta(), self.eps)
+        if self.training:
+            mean, rest, var = stats
+            self.track(mean + rest, var, x.size // self.num_features)
+        self.save(x, stats, self.training)
+        return out
 
-class BatchNorm2d(BatchNorm):
-    """BatchNorm for (N, C, H, W); all else as there."""
+    def backward(self, dout):
+        """Add to the gradients of weight and bias; return dx."""
+        x, stats, trained = self.saved()
+        gamma, _ = self.gamma_and_beta()
+        dx, dgamma, dbeta = normalize_blocks_backward(dout, x, stats, gamma, self.eps, trained)
+        if self.weight:
+            self.weight.grad += dgamma
+            self.bias.grad += dbeta
+        return dx
+
+
+class BatchNorm2d(BatchNorm1d):
+    """BatchNorm for (N, C, H, W), by normalize_blocks; all else as there."""
 
     layouts = ("NCHW",)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nyang_edu.utility.team import share
 
-BLOCK = 1 << 17  # numbers in one block of channels: half a megabyte of float32
+BLOCK = 1 << 19  # numbers in one block of channels; smaller ones make the threads meet too often
 
 
 def to_rows(x):
@@ -32,7 +32,7 @@ def from_rows(rows, ndim=4):
 def each_channel(work, shape):
     """Call work(channels) for blocks of the channels of (H, C, W, N), on several threads.
 
-    A block fits into the cache, so work may go over it several times.
+    A block stays in the caches, so work may go over it several times.
     """
     H, C, W, N = shape
     size = max(1, BLOCK // max(1, H * W * N))
@@ -42,3 +42,19 @@ def each_channel(work, shape):
             work(slice(start, min(start + size, last)))
 
     share(blocks, C, 4 * H * C * W * N)
+
+
+def elementwise(ufunc, *arrays):
+    """Return ufunc(*arrays) of arrays of one shape, part by part on several threads.
+
+    The result has their dtype, and lies in memory as the first of them.
+    """
+    order = sorted(range(arrays[0].ndim), key=lambda axis: -abs(arrays[0].strides[axis]))
+    lying = [a.transpose(order) for a in arrays]  # the slowest axis first: it is shared out
+    out = np.empty(lying[0].shape, np.result_type(*arrays))
+
+    def work(first, last):
+        ufunc(*(a[first:last] for a in lying), out=out[first:last])
+
+    share(work, len(out), out.size)
+    return out.transpose(np.argsort(order))

@@ -5,6 +5,7 @@ array, each with a one-thread BLAS, use two cores. Small work runs where it is c
 """
 
 import contextlib
+import ctypes
 import math
 import os
 import queue
@@ -18,6 +19,25 @@ except ImportError:  # then BLAS alone uses the cores
     ThreadpoolController = None
 
 WORTH = 150_000  # fewer multiplications than this are done before a second thread wakes up
+
+
+def keep_memory(limit=1 << 30):
+    """Let the C library keep up to limit bytes of freed memory; returns whether it can.
+
+    The system hands memory out in pages of zeros, made at the first touch of each. By default
+    large arrays go back to it when they are freed, so that every step of a training pays for
+    all its pages again. Nothing changes where the C library is not glibc.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    trim_threshold, mmap_threshold = -1, -3  # the numbers in glibc's malloc.h
+    largest = any(mallopt(mmap_threshold, size) for size in (limit, 1 << 25))  # old ones: 32 MB
+    return bool(largest and mallopt(trim_threshold, limit))
+
+
+keep_memory()
 
 
 class Team:
