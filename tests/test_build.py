@@ -207,6 +207,24 @@ def test_the_solution_notebook_is_executed_and_the_chapter_is_not(tmp_path, monk
     assert main(["build", "--check", "1"]) == 0
 
 
+def test_a_changed_text_keeps_the_outputs_and_changed_code_does_not(tmp_path, monkeypatch):
+    root = make_course(tmp_path, monkeypatch)
+    build()
+    source, path = root / "solutions/01_tiny.py", root / "solutions/01_tiny.ipynb"
+    before = read_text(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "execute", None)  # calling it would raise
+        source.write_text(TINY.replace("01 · Tiny", "01 · Very small"))
+        assert build() == 0
+        assert read_text(path).replace("Very small", "Tiny").count('"output_type"') == before.count(
+            '"output_type"'
+        )
+        assert "Very small" in read_text(path)
+        source.write_text(TINY.replace('print("printed by', 'print("now printed by'))
+        with pytest.raises(TypeError):
+            build()
+
+
 def test_a_solution_that_raises_is_refused_with_its_error(tmp_path, monkeypatch, capsys):
     make_course(
         tmp_path,

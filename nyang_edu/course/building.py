@@ -7,7 +7,7 @@ import os
 
 from .files import CourseError, course_root, keep_copy, locked, read_text, write_atomic
 from .modules import module_path, module_text, package_init
-from .notebooks import as_json, execute, notebook, read_notebook, skeleton
+from .notebooks import as_json, execute, notebook, read_notebook, skeleton, with_outputs_of
 from .source import chapter_paths, load_chapter
 
 
@@ -61,11 +61,16 @@ def _write(root, path, text, say):
 
 
 def _build_solution(root, chapter, execute_all, say):
-    """Execute the solution's notebook unless the stored one has the same cells."""
+    """Execute the solution's notebook unless the stored one has the same code."""
     path = _solution_path(root, chapter)
     book = notebook(chapter, solved=True)
-    if path.exists() and not execute_all and skeleton(read_notebook(path)) == skeleton(book):
-        return 0
+    if path.exists() and not execute_all:
+        old = read_notebook(path)
+        if skeleton(old) == skeleton(book):
+            return 0
+        if (kept := with_outputs_of(book, old)) is not None:  # only text has changed
+            say(f"written  {path.relative_to(root)}")
+            return write_atomic(path, as_json(kept))
     say(f"running  {path.relative_to(root)}")
     return write_atomic(path, as_json(execute(book, path.parent, chapter)))
 

@@ -93,6 +93,17 @@ def skeleton(book):
             for c in book["cells"]]
 
 
+def with_outputs_of(book, old):
+    """The book with the outputs of an executed one of the same code; None if it differs."""
+    ours, theirs = ([c for c in b["cells"] if c["cell_type"] == "code"] for b in (book, old))
+    if [(c["source"], c["metadata"]) for c in theirs] != [
+            ("".join(c["source"]), c["metadata"]) for c in ours]:
+        return None
+    for cell, executed in zip(ours, theirs, strict=True):
+        cell |= {name: executed[name] for name in ("execution_count", "outputs")}
+    return book
+
+
 def execute(book, folder, chapter):
     """Run a notebook in a fresh kernel and return it with its outputs."""
     import nbformat
