@@ -10,18 +10,22 @@ import time
 
 import numpy as np
 
+from benchmarks.models import lenet5
 from benchmarks.worker import prepare, waited
 
 RATE, MOMENTUM = 0.02, 0.9
 
 
-def network(kit):
+def two_blocks(kit):
     """Two blocks of convolution and pooling, two linear layers: 421,738 parameters."""
     return kit.flow(
         kit.conv(1, 32, 3, padding=1, first=True), kit.norm(32), kit.relu(), kit.maxpool(2),
         kit.conv(32, 64, 3, padding=1), kit.norm(64), kit.relu(), kit.maxpool(2),
         kit.flatten(), kit.linear(64 * 7 * 7, 128), kit.relu(), kit.linear(128, 10),
     )
+
+
+NETWORKS = {"two_blocks": two_blocks, "lenet5": lenet5}
 
 
 def initialise(named_arrays, seed):
@@ -38,11 +42,11 @@ def initialise(named_arrays, seed):
 class Numpy:
     """The side of this framework."""
 
-    def __init__(self, seed):
+    def __init__(self, network, seed):
         from benchmarks.models import numpy_kit
         from nyang_edu import SGD, CrossEntropyLoss
 
-        self.model, self.loss = network(numpy_kit()), CrossEntropyLoss()
+        self.model, self.loss = NETWORKS[network](numpy_kit()), CrossEntropyLoss()
         initialise(((n, p.data) for n, p in self.model.named_parameters()), seed)
         self.optimizer = SGD(self.model.parameters(), RATE, MOMENTUM)
 
@@ -69,12 +73,12 @@ class Numpy:
 class Torch:
     """The side of PyTorch."""
 
-    def __init__(self, seed):
+    def __init__(self, network, seed):
         import torch
 
         from benchmarks.models import torch_kit
 
-        self.torch, self.model = torch, network(torch_kit())
+        self.torch, self.model = torch, NETWORKS[network](torch_kit())
         initialise(((n, p.detach().numpy()) for n, p in self.model.named_parameters()), seed)
         self.optimizer = torch.optim.SGD(self.model.parameters(), RATE, MOMENTUM)
 
@@ -100,8 +104,8 @@ class Torch:
 class Training:
     """A network, the real data, and how far the training is."""
 
-    def __init__(self, side, folder, images, batch, epochs, seed):
-        self.side = (Torch if side == "torch" else Numpy)(seed)
+    def __init__(self, side, folder, network, images, batch, epochs, seed):
+        self.side = (Torch if side == "torch" else Numpy)(network, seed)
         self.train, self.test = read(folder, images)
         self.batch, self.seed, self.done = batch, seed, 0
         self.steps = epochs * math.ceil(len(self.train[0]) / batch)
