@@ -41,7 +41,7 @@ use_style()
 #
 # The loop of chapter 06 again, on 300 digits only. A tired person typed the labels: one in ten was
 # typed at random. 500 other digits, labelled by the same person, are not learned from. They are for *validation*: they tell how the
-# run is going. The second run differs in one pixel of one picture. It is NaN, as a broken file may bring.
+# run is going. The second run differs in one pixel of one picture. It is NaN, as a division 0/0 in preprocessing brings.
 
 # %%
 images, labels = load_digits_5k()
@@ -100,7 +100,7 @@ plt.show()
 
 # %% [markdown]
 # Left: the run goes on long after its best moment, and only the last weights are left. Right: one step writes NaN into every weight,
-# and from then on nothing can be saved, in either sense.
+# and no later step repairs them.
 #
 # So a loop needs more than five calls: someone who watches the validation loss, someone who looks at the loss *before* the step, and a
 # copy of the best on disk. There is a third way to end badly. The run is fine, and the number that reports it is
@@ -205,8 +205,8 @@ def kept(model):
 # ### Exercise 1 ★★★: one epoch, with a guard
 #
 # Training mode. Then for each batch: clear, forward, loss. Is the loss a finite number? If not, raise `NotFinite` while the weights are still
-# good. Then backward, clip the gradients where `clip_norm` is given, step. Last comes `after_step`, where a schedule
-# that moves at every step is called.
+# good. Then backward, clip the gradients where `clip_norm` is given, step. Clipping is chapter 07's `clip_grad_norm(parameters, max_norm)`. Last comes
+# `after_step`, where a schedule that moves at every step is called.
 
 # %% exercise="train_batches" points=4 stars=3
 #| export
@@ -326,11 +326,11 @@ def probe(train_batches, rng):
     for value, word in ((np.nan, "NaN"), (np.inf, "infinite")):
         model, optimizer = fresh()
         worse = [*batches[:2], (batches[2][0], np.full((2, 1), value))]
-        step, given, kind = -1, 0.0, "no error"
+        step, given, kind = -2, -2.0, "no error"
         try:
             train_batches(model, MeanSquare(), optimizer, iter(worse))
         except Exception as error:
-            kind = "NotFinite" if isinstance(error, FloatingPointError) else type(error).__name__
+            kind = type(error).__name__
             step, given = getattr(error, "step", -1), getattr(error, "value", 0.0)
         yield f"weight after a loss that is {word}", model.weight.data
         state = "sound" if np.isfinite(model.weight.data).all() else "spoilt"
@@ -381,6 +381,10 @@ mistake("the epoch is broken off without an error", "Whoever called would take h
         swap=("raise NotFinite(step, value)", "break"))
 mistake("another kind of error is raised", "Whoever calls catches NotFinite, and reads its step and value: raise NotFinite(step, value).",
         swap=("raise NotFinite(step, value)", "raise ValueError(f\"the loss is {value}\")"))
+mistake("NotFinite is raised without its step and value", "Its __init__ takes two arguments, and a bare raise NotFinite brings none: Python stops with a "
+        "TypeError. raise NotFinite(step, value).", swap=("raise NotFinite(step, value)", "raise NotFinite"))
+mistake("step and value change places in NotFinite", "First the step, then the value: NotFinite(step, value).",
+        swap=("raise NotFinite(step, value)", "raise NotFinite(value, step)"))
 mistake("gradients are clipped where clip_norm is None", "None means that nothing is clipped.",
         swap=("""        if clip_norm is not None:
             clip_grad_norm(optimizer.parameters, clip_norm)""", """        clip_grad_norm(optimizer.parameters, clip_norm or 1.0)"""))
@@ -398,7 +402,8 @@ mistake("after_step is called before the step", "Its name says when: once the op
 """))
 mistake("after_step is never called", "A schedule that moves at every step lives there: after_step(value).",
         swap=("if after_step is not None:", "if False:"))
-mistake("no batches end in a division by zero", "An empty loader is a mistake of whoever made it. Say so with a ValueError.",
+mistake("no batches end in a division by zero", "An empty loader is a mistake of whoever made it. Say so with a ValueError. An iterator is "
+        "never false, so `if not batches` sees nothing: count the samples, and look at the count after the loop.",
         swap=("if count == 0:", "if False:"))
 mistake("no batches give the loss 0", "A loss of 0 looks like success. Nothing was trained, so raise a ValueError.",
         swap=("""        raise ValueError("train_batches received no batches: is the loader empty, or used up?")""", "        return 0.0"))
@@ -482,7 +487,7 @@ from nyang_edu.model.dropout import Dropout
 from nyang_edu.model.flow import NyangFlow
 from nyang_edu.model.linear import Linear
 from nyang_edu.model.norm import BatchNorm1d
-from nyang_edu.training.loss import MSELoss
+from nyang_edu.training.loss import CrossEntropyLoss, MSELoss
 
 
 def modes_of(model):
@@ -533,6 +538,8 @@ def probe(validate, rng):
     norm = BatchNorm1d(3).to(np.float64)
     validate(norm, Same(), iter([(batches[0][0], batches[0][0])]))
     yield "running_mean of a model that was in training", norm.running_mean
+    numbers = [(rng.normal(size=(4, 3)).astype(np.float32), rng.integers(0, 2, 4)) for _ in range(2)]
+    yield "the targets where they are class numbers (N,)", validate(plain, CrossEntropyLoss(), iter(numbers))[2]
     try:
         validate(plain, MSELoss(), iter([]))
         yield "no batches at all", "no error"
@@ -606,9 +613,13 @@ mistake("the batches' lengths are left out", "A loss is a mean over its batch. T
         swap=("loss(out, y) * len(x)", "loss(out, y)"))
 mistake("only the last batch is returned", "Keep each batch's outputs in a list, and join the lists at the end.",
         swap=("np.concatenate(outputs), np.concatenate(targets)", "outputs[-1], targets[-1]"))
+mistake("targets are stacked as rows", "np.vstack makes a row of each batch of class numbers, and needs batches of one length. Targets may be (N,): "
+        "np.concatenate joins along the first axis, whatever the shape.",
+        swap=("np.concatenate(outputs), np.concatenate(targets)", "np.concatenate(outputs), np.vstack(targets)"))
 mistake("targets come before outputs", "The order is: mean loss, outputs, targets.",
         swap=("return total / len(outputs), outputs, targets", "return total / len(outputs), targets, outputs"))
-mistake("no batches end in another error", "Where nothing came, say so with a ValueError before dividing or joining.",
+mistake("no batches end in another error", "Where nothing came, say so with a ValueError before dividing or joining. An iterator is never false: "
+        "ask whether anything was collected.",
         swap=("""        raise ValueError("validate received no batches: is the loader empty, or used up?")""",
               "        raise ZeroDivisionError"))
 
@@ -640,7 +651,7 @@ mistake("no batches end in another error", "Where nothing came, say so with a Va
 # ### Exercise 3 ★★: stop in time
 #
 # `update` takes an epoch's validation loss and says whether it *improved*: it must lie below the best by more than `min_delta`. `waited`
-# counts the epochs since. `stop` is true once `waited` has reached `patience`. Beware of NaN: every comparison with it is
+# counts the epochs since. `stop` is true once `waited` has reached `patience`. Beware of NaN: every <, > and == with it is
 # false.
 
 # %% exercise="EarlyStopping" points=3 stars=2
@@ -713,8 +724,12 @@ def probe(EarlyStopping, rng):
         yield f"{name} where the loss is equal", column
     for name, column in zip(names[:3], walk(EarlyStopping(2), [np.nan, 2.0, np.nan, 1.9, np.nan, np.nan])):
         yield f"{name} where a loss is NaN", column
-    for name, column in zip(names[1:3], walk(EarlyStopping(None), [1.0, 2.0, 3.0, 4.0])[1:3]):
-        yield f"{name} without a patience", column
+    free = EarlyStopping(None)
+    yield "waited without a patience", [(free.update(loss), free.waited)[1] for loss in (1.0, 2.0, 3.0, 4.0)]
+    try:
+        yield "stop without a patience", "True" if free.stop else "False"
+    except TypeError as error:
+        yield "stop without a patience", type(error).__name__
     one = EarlyStopping(1)
     yield "stop before the first epoch", bool(one.stop)
     yield "stop with a patience of 1", walk(one, [1.0, 2.0])[2]
@@ -737,6 +752,10 @@ mistake("stop is true for one epoch only", "Once patience is used up it stays so
         swap=("self.waited >= self.patience", "self.waited == self.patience"))
 mistake("update says whether to stop", "update returns True where the loss improved. Whether to stop is what the attribute stop says.",
         swap=("            return True\n        self.waited += 1\n        return False\n", "        else:\n            self.waited += 1\n        return self.stop\n"))
+mistake("stop compares waited with a patience of None", "A number and None cannot be compared. None means that the run is never stopped: ask for it first, with `and`.",
+        swap=("self.patience is not None and self.waited", "self.waited"))
+mistake("NaN is not counted as an epoch that waited", "An epoch whose loss is NaN has not improved, so it has waited: one more, as for any other. A run of NaN alone must come to its stop.",
+        swap=("        if loss < self.best", "        if np.isnan(loss):\n            return False\n        if loss < self.best"))
 mistake("the counter is not set back", "Patience counts epochs in a row. An improvement starts the count again, at 0.",
         swap=("self.best, self.waited = float(loss), 0", "self.best = float(loss)"))
 mistake("an improvement sets the counter to 1", "The epoch that improved has not waited: 0.",
@@ -751,7 +770,7 @@ mistake("each loss is compared with the last one", "A loss below its neighbour m
         swap=("        self.waited += 1\n", "        self.best = float(loss)\n        self.waited += 1\n"))
 mistake("best moves at every small gain", "A gain below min_delta must not move best, or many small gains in a row never add up to an improvement.",
         swap=("        self.waited += 1\n", "        self.best = min(self.best, float(loss))\n        self.waited += 1\n"))
-mistake("NaN counts as an improvement", "Every comparison with NaN is false, so not (loss >= …) is true for it. Ask for loss < … instead.",
+mistake("NaN counts as an improvement", "Every <, > and == with NaN is false, so not (loss >= …) is true for it. Ask for loss < … instead.",
         swap=("if loss < self.best - self.min_delta:", "if not loss >= self.best - self.min_delta:"))
 mistake("the highest value is taken for the best", "A loss is better where it is lower.",
         swap=("if loss < self.best - self.min_delta:", "if loss > (self.best if self.best < 1e300 else -1e300) + self.min_delta:"))
@@ -820,10 +839,10 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The grey band is the price of not knowing the future: six epochs to be sure that the green dot was the lowest point. Too little patience stops at the first
+# The grey band is the price of not knowing the future: six epochs that waited in vain for a loss below the green dot. Too little patience stops at the first
 # small bump. Too much wastes epochs, and nothing else, as long as the *best* is what is kept.
 #
-# One caution. The best of thirty validation losses is a little too good, because it was chosen for being low. So the final number
+# One caution. The best of a run's validation losses is a little too good, because it was chosen for being low. So the final number
 # must come from a third set, which no decision has seen: the *test* set.
 #
 # ### Exercise 4 ★★★: which layer was it?
@@ -832,7 +851,8 @@ plt.show()
 # its parameters, or in its output though its input was sound.
 #
 # `listening` is given. Inside its block a forward pass calls `hear(name, arrays)`: with a layer's own parameters as it begins, and with its outputs as
-# it ends. The block changes nothing else, so the rest is yours: no trace in memory, modes or statistics. Call `model.forward`
+# it ends. `arrays` is a list of arrays of different shapes, and empty where a layer has no parameters. What `hear` returns is ignored.
+# The block changes nothing else, so the rest is yours: no trace in memory, modes or statistics. Call `model.forward`
 # here: `model(x)` would forget what an earlier pass has saved.
 
 # %%
@@ -897,6 +917,8 @@ def first_bad_layer(model, x):
 check(first_bad_layer)
 
 # %% probe="first_bad_layer"
+import inspect
+
 from nyang_edu.model.activation import ReLU
 from nyang_edu.model.core import NyangModel
 from nyang_edu.model.dropout import Dropout
@@ -934,15 +956,20 @@ def probe(first_bad_layer, rng):
             getattr(layer, where).data.flat[1] = value
         return layer
 
-    def name_of(model, x=x):
-        return repr(first_bad_layer(model, x))
+    unwatched = inspect.unwrap(first_bad_layer)  # a text instead of None is to be shown, not to stop the probe
+
+    def name_of(model, x=x, search=first_bad_layer):
+        try:
+            return repr(search(model, x))
+        except UnboundLocalError as error:
+            return type(error).__name__
 
     bad = int(rng.integers(1, 3))
     layers = [linear(np.nan if place >= bad else None) for place in range(4)]
-    yield "a sound model", name_of(NyangFlow(linear(), ReLU(), linear()))
+    yield "a sound model", name_of(NyangFlow(linear(), ReLU(), linear()), search=unwatched)
     yield "NaN weights in several layers", name_of(NyangFlow(*layers))
-    yield "an infinite bias", name_of(NyangFlow(linear(), ReLU(), linear(np.inf, "bias"), linear()))
-    yield "an output too large for a float", name_of(NyangFlow(Scale(1e200), Scale(1e200), Scale(1.0)))
+    yield "an infinite bias before NaN", name_of(NyangFlow(linear(), ReLU(), linear(np.inf, "bias"), linear(np.nan)))
+    yield "an output too large for a float before NaN", name_of(NyangFlow(Scale(1e200), Scale(1e200), Scale(np.nan)))
     nested = NyangFlow(linear(), NyangFlow(ReLU(), linear(np.nan)), linear())
     yield "a layer in a flow in a flow", name_of(nested)
     yield "a model that runs in another order than it is defined in", name_of(
@@ -951,6 +978,12 @@ def probe(first_bad_layer, rng):
     yield "a model that is one layer", name_of(linear(np.nan))
     shared = linear(np.nan)
     yield "a layer that stands twice", name_of(NyangFlow(linear(), shared, ReLU(), shared))
+    norm = BatchNorm1d(3).to(np.float64)
+    norm.running_var[1] = np.nan  # training takes the batch's own variance, eval this one
+    yield "NaN in a running_var, a model in training", name_of(NyangFlow(linear(), norm, linear()), search=unwatched)
+    frozen = NyangFlow(linear(), norm, linear())
+    frozen.eval()
+    yield "NaN in a running_var, a model in eval", name_of(frozen)
     poisoned = x.copy()
     poisoned[2, 1] = np.nan
     yield "a bad input", name_of(NyangFlow(linear(), ReLU()), poisoned)
@@ -959,7 +992,7 @@ def probe(first_bad_layer, rng):
     model[0].eval()
     model(x)
     before = model[1].running_mean.copy()
-    first_bad_layer(model, x)
+    name_of(model, search=unwatched)
     yield "the change of running_mean", model[1].running_mean - before
     yield "the modes afterwards", np.array([layer.training for _, layer in model.named_layers()])
     yield "the next draw of a Dropout", drop.rng.random()
@@ -975,6 +1008,41 @@ mistake("only parameters are looked at", "Sound weights can still give an output
 mistake("only outputs are looked at", "hear is called twice for a layer. The first call brings its parameters: a bad one counts, whether this pass uses it or not.",
         swap=("    def hear(name, arrays):\n", "    calls = []\n\n    def hear(name, arrays):\n        calls.append(name)\n"
               "        if calls.count(name) % 2:\n            return\n"))
+@mistake("all parameters below a layer are counted as its own", "layer.parameters() goes down to the last child, so the model itself is always the first to hold a bad one. "
+         "And outputs are never looked at. hear is called with a layer's own parameters, then with its outputs.")
+def first_bad_layer(model, x):
+    if not np.isfinite(x).all():
+        return "input"
+    return next((name for name, layer in model.named_layers()
+                 if not all(np.isfinite(one.data).all() for one in layer.parameters())), None)
+
+@mistake("the name of a parameter is returned", "named_parameters brings names such as \"1.weight\", in the order of their definition, and no outputs. The name of a layer is asked "
+         "for, in the order of the pass: it is what hear is given.")
+def first_bad_layer(model, x):
+    if not np.isfinite(x).all():
+        return "input"
+    return next((name for name, one in model.named_parameters() if not np.isfinite(one.data).all()), None)
+
+mistake("what hear returns is taken for the result", "listening drops what hear returns, and a plain assignment in hear makes a variable of hear's own. "
+        "Append the name to a list that stands outside of hear.", swap=("found.append(name)", "return name"))
+@mistake("hear has a variable of its own", "Whatever hear assigns to belongs to hear alone, also where it reads it first. Write nonlocal, or append to a list that stands outside.")
+def first_bad_layer(model, x):
+    found = None if np.isfinite(x).all() else "input"
+
+    def hear(name, arrays):
+        if not all(np.isfinite(one).all() for one in arrays) and found is None:  # noqa: F823  the mistake itself
+            found = name  # noqa: F841
+
+    with kept(model), no_memory(), listening(model, hear):
+        model.forward(x)
+    return found
+
+mistake("the list is handed to np.isfinite as a whole", "arrays is a list of arrays of different shapes, which NumPy cannot make into one. Ask each of them, then all.",
+        swap=("all(np.isfinite(one).all() for one in arrays)", "np.isfinite(arrays).all()"))
+mistake("the pass runs in eval mode", "It runs in the mode that the model is in. What a training pass computes may differ: BatchNorm takes the batch's own statistics.",
+        swap=("        model.forward(x)", "        model.eval()\n        model.forward(x)"))
+mistake("the pass runs in training mode", "It runs in the mode that the model is in. In eval BatchNorm takes its running statistics, and they may be what is bad.",
+        swap=("        model.forward(x)", "        model.train()\n        model.forward(x)"))
 mistake("the last bad layer is named", "NaN spreads to all that follow, and in the end to the output of the model itself. Where it began is the first entry that hear brings.",
         swap=("return found[0] if found", "return found[-1] if found"))
 mistake("infinity passes as sound", "np.isnan sees only NaN. An infinite number is as bad: np.isfinite.",
@@ -1041,8 +1109,11 @@ print("infinite weight:", diagnose(infinite, pixels))
 print("lr of 1e25:     ", diagnose(small_network(1), pixels, lr=1e25))
 
 # %% [markdown]
-# The first run was stopped before the first bad step, so its weights are still good. In the second the layer itself is at fault. In the third, no
-# layer is: the step was too long, and this is where the numbers first grew too large. The name says where to look, not why.
+# The first run was stopped before the first bad step, so its weights are still good. In the second the layer itself is at fault: 3 is the last `Linear`. In the third, no
+# layer is at fault: the step was too long, and this is where the numbers first grew too large. The name says where to look, not why.
+#
+# In the first figure the same picture broke step 3. There the batches were shuffled. Here they are not, and picture 123 of the 300 comes with
+# the fourth batch of 32.
 #
 # ## Part two: what is kept
 #
@@ -1110,11 +1181,11 @@ def probe(training_state, rng):
     counts = [int(count) for count in rng.integers(1, 100, 3)]
     scheduler, loader, stopping = (Counter(count) for count in counts)
     state = training_state(model, optimizer, scheduler, loader, stopping)
-    yield "the keys", np.array(sorted(state))
+    yield "the keys", keys_of(state)
     few = training_state(model, optimizer)
-    yield "the keys where only model and optimizer are given", np.array(sorted(few))
+    yield "the keys where only model and optimizer are given", keys_of(few)
     part = training_state(model, optimizer, loader=[(x, x)], stopping=stopping)
-    yield "the keys with a plain list as loader", np.array(sorted(part))
+    yield "the keys with a plain list as loader", keys_of(part)
     model[2].rng.random(5)
     work()
     kinds = sorted({"a dict" if isinstance(value, dict) else "an object" for value in state.values()})
@@ -1122,14 +1193,19 @@ def probe(training_state, rng):
     state = {key: value if isinstance(value, dict) else {} for key, value in state.items()}
     kept_model, kept_moves = state.get("model", {}), state.get("optimizer", {})
     yield "the saved weight, after more training", np.array(kept_model.get("0.weight", "missing"))
-    yield "the names of the saved arrays", np.array(sorted(kept_model))
+    yield "the names of the saved arrays", keys_of(kept_model)
     velocities = kept_moves.get("velocities", ["missing"])
     yield "the saved velocity, after more training", np.array(velocities[0])
     for name in ("scheduler", "loader", "stopping"):
         yield f"what is kept of {name}", repr(state.get(name, "missing"))
     random = state.get("random", {})
-    yield "the generators in the state", np.array(sorted(map(str, random)))
+    yield "the generators in the state", keys_of(random)
     yield "the layers' next draw from the saved state", next_draw(random)
+
+
+def keys_of(state):
+    """The keys as one text, so that a message shows all of them."""
+    return ", ".join(sorted(map(str, state)))
 
 
 def next_draw(random):
@@ -1163,6 +1239,11 @@ mistake("a part that is None gets a key", "Nothing was given, so there is nothin
         swap=("""    state = {name: part.state_dict() for name, part in parts.items()
              if hasattr(part, "state_dict")}""", """    state = {name: part and part.state_dict() for name, part in parts.items()
              if part is None or hasattr(part, "state_dict")}"""))
+mistake("every part gets a key, also one without a state", "None and a plain list have nothing to remember. Leave their keys out: "
+        "restore_training_state compares the keys with the parts that it is given.",
+        swap=("""    state = {name: part.state_dict() for name, part in parts.items()
+             if hasattr(part, "state_dict")}""", """    state = {name: part.state_dict() if hasattr(part, "state_dict") else None
+             for name, part in parts.items()}"""))
 mistake("a plain list is asked for its state", "A list of batches has no state_dict, and needs none: it is the same in every epoch. Ask hasattr first.",
         swap=("if hasattr(part, \"state_dict\")", "if part is not None"))
 mistake("the hidden generator of NumPy is kept", "np.random.get_state() belongs to functions such as np.random.rand. The layers draw from generators of their own.",
@@ -1304,12 +1385,14 @@ except ValueError as error:
     print("  ", str(error).split(": ", 1)[1])
 
 # %% [markdown]
-# `nyang_load_model` has a reader of its own. It builds arrays of numbers and plain values, imports nothing that a file names, and refuses the
+# `nyang_load_model` has a reader of its own, `read_pickle` in `nyang_edu/utility/safe_pickle.py`. It builds arrays of numbers and plain values:
+# numbers, texts, bytes, None, and lists, tuples, dicts and sets of them. It imports nothing that a file names, and refuses the
 # rest by name before anything runs.
 #
 # ### Exercise 6 ★: which of these load?
 #
-# Five files. Here is what each was made from. Which does `nyang_edu`'s reader accept? Say their letters in one text, such as "abc".
+# Five files. Here is what each was made from. Which does `read_pickle` accept? (`nyang_load_model` would refuse them all: a model file
+# holds more than these.) Say their letters in one text, such as "abc".
 
 # %%
 suspects = {
@@ -1334,7 +1417,9 @@ check(loads_safely)
 
 # %% probe="loads_safely"
 def probe(loads_safely, rng):
-    yield "the letters", "".join(sorted(str(loads_safely())))
+    answer = loads_safely()
+    typed = "".join(map(str, answer)) if isinstance(answer, (list, tuple, set)) else str(answer)
+    yield "the letters", "".join(sorted(one for one in typed.lower() if one.isalpha()))  # also from "a, b"
 
 # %% mistakes="loads_safely"
 @mistake("a text is taken for an order", "A text that spells a command is a text. Only the instruction to import and call is dangerous, and a list of texts has none.")
@@ -1506,8 +1591,10 @@ def probe(precision_recall_f1, rng):
     C = int(rng.integers(4, 6))
     names = ("precision", "recall", "f1")
     matrix = rng.integers(1, 30, (C, C))
-    for name, column in zip(names, precision_recall_f1(matrix)):
+    result = precision_recall_f1(matrix)
+    for name, column in zip(names, result):
         yield name, column
+    yield "the kind of each result", ", ".join(type(column).__name__ for column in result)
     never = matrix.copy()
     never[:, 1] = 0  # never predicted
     never[2, :] = 0  # never occurs, but is predicted
@@ -1516,7 +1603,10 @@ def probe(precision_recall_f1, rng):
     for name, column in zip(names, precision_recall_f1(never)):
         yield f"{name} with empty rows and columns", column
     for name, column in zip(names, precision_recall_f1(never, 1.0)):
-        yield f"{name} with zero_division=1", column
+        yield f"{name} with zero_division=1.0", column
+    for whole in (1, 0):  # an int must not make arrays of ints
+        for name, column in zip(names, precision_recall_f1(never, whole)):
+            yield f"{name} with the integer zero_division={whole}", column
 
 # %% mistakes="precision_recall_f1"
 mistake("precision and recall are swapped", "Precision divides by what was predicted, the sum down a column. Recall divides by what is true, the sum along a row.",
@@ -1528,6 +1618,24 @@ def precision_recall_f1(matrix, zero_division=0.0):
 
 mistake("zero_division is ignored", "Where the denominator is 0, the caller's value stands, and it need not be 0.",
         swap=("float(zero_division))", "0.0)"))
+
+mistake("zero_division stands wherever nothing was right", "A class that was predicted and never right has a precision of 0, and that is a measurement. Only a denominator of 0 "
+        "leaves nothing to say.", swap=("where=whole > 0)", "where=part > 0)"))
+mistake("an integer zero_division makes an array of integers", "np.full takes the kind of what it is filled with, and an array of integers cannot hold a share: float(zero_division), or a dtype.",
+        swap=("float(zero_division))", "zero_division)"))
+
+@mistake("shares are cut off to integers", "np.full takes the kind of what it is filled with. Written into an array of integers, 0.7 becomes 0: float(zero_division), or a dtype.")
+def precision_recall_f1(matrix, zero_division=0.0):
+    def share(part, whole):
+        out = np.full(len(part), zero_division)
+        out[whole > 0] = part[whole > 0] / whole[whole > 0]
+        return out
+    hits, predicted, actual = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    return share(hits, predicted), share(hits, actual), share(2 * hits, predicted + actual)
+
+@mistake("lists are returned", "The callers take a mean and pick by index, as only arrays can: np.array(…).")
+def precision_recall_f1(matrix, zero_division=0.0):
+    return tuple(one.tolist() for one in reference(matrix, zero_division))
 
 @mistake("F1 is the plain mean of precision and recall", "A precision of 1 and a recall of 0 would give a half. The harmonic mean, 2·TP/(2·TP + FP + FN), gives 0.")
 def precision_recall_f1(matrix, zero_division=0.0):
@@ -1798,17 +1906,21 @@ def probe(top_k_accuracy, rng):
     for i in range(N):
         others = rng.permutation(np.delete(np.arange(C), targets[i]))
         scores[i, np.insert(others, ranks[i], targets[i])] = values[i]
-    for k in (1, 2, 3, C):
+    yield "top 1", top_k_accuracy(targets, scores, 1)
+    yield "top 1 of one-hot targets", top_k_accuracy(np.eye(C, dtype=np.float32)[targets], scores, 1)
+    for k in (2, 3, C):
         yield f"top {k}", top_k_accuracy(targets, scores, k)
     yield "top 2 of one-hot targets", top_k_accuracy(np.eye(C, dtype=np.float32)[targets], scores, 2)
     yield "top 2 of float32 scores", top_k_accuracy(targets, scores.astype(np.float32), 2)
+    alike = np.tile([0.1, 0.4, 0.2, 0.3], (4, 1))
+    yield "top 2 where all samples have the same scores", top_k_accuracy(np.array([0, 1, 2, 1]), alike, 2)
     first, last = np.arange(8) % 2, 2 + np.arange(10) % 2
-    tied = np.concatenate([first, last])
-    yield "top 2 where four classes tie", top_k_accuracy(tied, np.zeros((18, 4)), 2)
+    tied = np.concatenate([first, last, [3, 3]])  # the last two do not tie, and miss
+    yield "top 2 where four classes tie", top_k_accuracy(tied, np.vstack([np.zeros((18, 4)), [[4.0, 3, 2, 1]] * 2]), 2)
     many = rng.integers(0, 3, (200, 300)).astype(float)  # a sort that is not stable mixes these
     yield "top 50 of 300 classes with three scores", top_k_accuracy(rng.integers(0, 100, 200), many, 50)
     yield "top 3 of one sample", top_k_accuracy(np.array([2]), np.array([[0.1, 0.5, 0.2, 0.2]]), 3)
-    yield "top 2 where one ties with the second", top_k_accuracy(np.array([3, 3, 1]), np.array([[1.0, 5, 2, 2]] * 3), 2)
+    yield "top 2 where one ties with the second", top_k_accuracy(np.array([3, 3, 1, 0]), np.array([[1.0, 5, 2, 2]] * 4), 2)
 
 # %% mistakes="top_k_accuracy"
 mistake("the k lowest scores are taken", "np.argsort sorts upwards. Sort the negative scores, or take the last k columns.",
@@ -1823,6 +1935,20 @@ mistake("the order of ties is left to the sort", "Fast sorts mix equal elements 
 mistake("every class that ties counts as a hit", "A model that gives all classes one score would be right always. k classes are chosen, not more.",
         swap=("(ranked[:, :k] == targets[:, None]).any(axis=1)",
               "np.take_along_axis(np.asarray(scores), targets[:, None], 1)[:, 0] >= np.sort(np.asarray(scores), axis=1)[:, -k]"))
+mistake("[:k] takes the first k rows", "The ranking is (N, C), a row for each sample. Its first k columns are [:, :k].",
+        swap=("ranked[:, :k]", "ranked[:k]"))
+
+@mistake("each target is looked for in the first k samples' rankings", "Every row of the ranking holds every class, so all would be hits. The best k of each sample are the first k columns, "
+         "and a target belongs with its own row.")
+def top_k_accuracy(targets, scores, k):
+    if np.ndim(scores) != 2 or not 1 <= k <= np.shape(scores)[1]:
+        raise ValueError
+    targets = matched_ids(targets, scores)[0]
+    ranked = np.argsort(-np.asarray(scores, np.float64), axis=1, kind="stable")
+    return float(np.mean(np.isin(targets, ranked[:k])))
+
+mistake("a target may stand in any sample's best k", "np.isin and `in` search the whole array. Compare row by row: ranked[:, :k] with targets[:, None], then any along axis 1.",
+        swap=("(ranked[:, :k] == targets[:, None]).any(axis=1)", "np.isin(targets, ranked[:, :k])"))
 mistake("only the k-th place counts", "Among the best k: any of the first k places will do.",
         swap=("ranked[:, :k]", "ranked[:, k - 1:k]"))
 mistake("k + 1 places count", "A slice [:k] already holds k entries.",
@@ -1882,9 +2008,10 @@ draw_threshold(0.5)
 
 # %% [markdown]
 # A high threshold calls few an 8, and those are right: precision rises. But more of the true 8s are missed: recall falls. A
-# missed tumour and a false alarm do not cost the same.
+# missed tumour and a false alarm do not cost the same. At the right end nothing is called an 8 any more. Precision is 0 of 0
+# there, and the 1 in the figure is what was passed as `zero_division`.
 #
-# Move the control. Where do the two errors, marked in orange, balance? What does it cost to miss fewer than five?
+# Move the control. Where do the two errors, the orange cells of the table, balance? What does it cost to miss fewer than five?
 
 # %%
 from ipywidgets import FloatSlider, interact
