@@ -44,9 +44,9 @@ def prefetch_map(function, items, workers, ahead):
 
     Args:
         function: called as function(item), in a worker thread; what it raises is raised here.
-        items: any iterable, also an endless one; at most ahead + 1 are taken in advance.
+        items: any iterable, also an endless one; an item is submitted as soon as it is taken.
         workers: the number of threads; 0 calls function in the caller's thread when asked.
-        ahead: how many further items are in work when a result is handed out; at least 1.
+        ahead: how many further items are submitted when a result is handed out; at least 1.
 
     Closing the generator early waits for the calls that run, and leaves no thread behind.
     """
