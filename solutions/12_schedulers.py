@@ -67,13 +67,14 @@ distances = {name: walks(lr_at) for name, lr_at in kinds.items()}
 fig, ax = plt.subplots(figsize=(7, 2.8))
 for name, distance in distances.items():
     ax.semilogy(distance, label=name)
-ax.set(xlabel="step", ylabel="typical distance from 0", title="no constant rate does both")
+ax.set(xlabel="step", ylabel="root mean square of w", title="no constant rate does both")
 ax.legend()
 plt.show()
 
 # %% [markdown]
 # The large rate is down within ten steps, and then it hovers. Each step adds new noise, and the walk never comes closer. The small rate gets closer
-# and closer, but crawls. Begin large and finish small, and you get both. That is what a schedule is for.
+# and closer, but crawls. Begin large and finish small, and you get both. That is what a
+# schedule is for. Robbins and Monro (1951) proved that with rates that fall in the right way such a walk settles.
 #
 # ## Idea: how wide is the hovering?
 #
@@ -82,8 +83,8 @@ plt.show()
 #
 # $$s = (1-\text{lr})^2 s + \text{lr}^2 \quad\Rightarrow\quad s = \frac{\text{lr}}{2-\text{lr}} .$$
 #
-# By hand, with lr = 0.5: s = 0.25·s + 0.25, so s = 1/3. Smaller rates hover closer. The next cell compares the last 100
-# steps of a walk with the formula.
+# By hand, with lr = 0.5: s = 0.25·s + 0.25, so s = 1/3. The distance is the root of s, here 0.58. Smaller rates
+# hover closer. The next cell compares the last 100 steps of a walk with √s.
 
 # %%
 rates = np.array([0.5, 0.3, 0.1, 0.05])
@@ -91,7 +92,7 @@ formula = np.sqrt(rates / (2 - rates))
 measured = np.array([np.sqrt(np.mean(walks(lambda t, lr=lr: lr)[-100:] ** 2)) for lr in rates])
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 1.1))
-for ax, row, title in zip(axes, [rates, formula, measured], ["lr", "distance by the formula", "distance in the walks"]):
+for ax, row, title in zip(axes, [rates, formula, measured], ["lr", "√s, by the formula", "distance in the walks"]):
     draw_matrix(ax, row, title, "{:.2f}")
 plt.show()
 
@@ -112,7 +113,7 @@ plt.show()
 #
 # ### Exercise 1 ★: read the table
 #
-# `StepDecay` with step_size 3 and γ = 0.1, and a first learning rate of 0.8. Which rate has epoch 0, 2, 3, 6? Write them down
+# `StepDecay` with step_size 3 and γ = 0.1, and a first learning rate of 0.8. Which rates do epochs 0, 2, 3 and 6 have? Write them down
 # before you compute.
 
 # %% exercise="decayed_rates" points=1 stars=1 reveal=false
@@ -126,8 +127,14 @@ def decayed_rates():
 check(decayed_rates)
 
 # %% probe="decayed_rates"
+import inspect
+
+
 def probe(decayed_rates, rng):
-    for epoch, lr in zip([0, 2, 3, 6], np.asarray(decayed_rates(), float), strict=True):
+    rates = inspect.unwrap(decayed_rates)()  # past the engine: an array is as good as a tuple
+    if not isinstance(rates, np.ndarray) or rates.shape != (4,):
+        rates = decayed_rates()  # the engine says what is wrong with it
+    for epoch, lr in zip([0, 2, 3, 6], np.asarray(rates, float), strict=True):
         yield f"the rate of epoch {epoch}", lr
 
 # %% mistakes="decayed_rates"
@@ -146,6 +153,10 @@ def decayed_rates():
 @mistake("the exponent is not rounded down", "Between two decays the rate stays where it is.")
 def decayed_rates():
     return tuple(0.8 * 0.1 ** (t / 3) for t in (0, 2, 3, 6))
+
+@mistake("the rate decays in every epoch", "The exponent is the number of decays, not of epochs: t / 3, rounded down.")
+def decayed_rates():
+    return tuple(0.8 * 0.1**t for t in (0, 2, 3, 6))
 
 @mistake("the factors are given, not the rates", "The factor multiplies the first learning rate, 0.8.")
 def decayed_rates():
@@ -300,6 +311,8 @@ def probe(Scheduler, rng):
 
     class Hyperbola(Scheduler):
         def factor(self, t):
+            if t < 1:  # a factor may ask about t, so it takes one number at a time
+                return first
             return first / (1 + drop * t)
 
     optimizer = two_groups(lr)
@@ -314,15 +327,19 @@ def probe(Scheduler, rng):
     yield "the lrs of both groups after four steps", lrs_of(optimizer)
     yield "get_lr after four steps", float(scheduler.get_lr())
     yield "the time after four steps", int(scheduler.t)
-    yield "a preview of six", np.asarray(scheduler.preview(6))
-    yield "the lrs of both groups after the preview", lrs_of(optimizer)
-    yield "the time after the preview", int(scheduler.t)
+    by_hand = two_groups(lr)
+    other = Hyperbola(by_hand)
+    by_hand.groups[0]["lr"] = lr * 3
+    yield "get_lr where somebody has set the lr by hand", float(other.get_lr())
     fresh = two_groups(lr)
     fresh.load_state_dict(optimizer.state_dict())
     resumed = Hyperbola(fresh)
     resumed.load_state_dict(scheduler.state_dict())
     resumed.step()
     yield "the lrs of both groups after saving, resuming and a step", lrs_of(fresh)
+    yield "a preview of six", np.asarray(scheduler.preview(6))
+    yield "the lrs of both groups after the preview", lrs_of(optimizer)
+    yield "the time after the preview", int(scheduler.t)
 
 # %% mistakes="Scheduler"
 mistake("the factor multiplies the lr as it stands", "Each call then multiplies what earlier ones have multiplied, and the factors pile up. Start "
@@ -336,6 +353,12 @@ mistake("get_lr moves on", "Asking must not change anything: whoever prints the 
         return self.optimizer.groups[0]["lr"]"""))
 mistake("get_lr returns the first lr for ever", "base_lrs holds what was there at the beginning. The group knows the rate as it stands.",
         swap=("return self.optimizer.groups[0][\"lr\"]", "return self.base_lrs[0]"))
+mistake("get_lr computes the lr, and does not read it", "The lr as it stands is in the group: somebody may have changed it by hand. Read it there.",
+        swap=("return self.optimizer.groups[0][\"lr\"]", "return self.base_lrs[0] * self.factor(self.t)"))
+mistake("the new lr is never written into the group", "lr = … only binds a name. The optimizer reads group[\"lr\"]: assign to that.",
+        swap=("group[\"lr\"] = base * self.factor", "lr = base * self.factor"))
+mistake("the factor is asked for all times at once", "factor takes one number: a subclass may write if t < …, and that fails for an array. Ask for one t after the other.",
+        swap=("np.array([self.base_lrs[0] * self.factor(t) for t in range(count)])", "self.base_lrs[0] * self.factor(np.arange(count))"))
 mistake("get_lr returns the last group's lr", "The first group's lr is asked for.",
         swap=("return self.optimizer.groups[0]", "return self.optimizer.groups[-1]"))
 mistake("step sets the lrs before it moves on", "Every change then comes one step late. First t, then the rates.",
@@ -475,8 +498,8 @@ def probe(StepDecay, rng):
     lr, gamma, size = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7), int(rng.integers(3, 6))
     optimizer = SGD([Parameter(np.ones(2))], lr)
     schedule = StepDecay(optimizer, size, gamma)
-    yield "the factors up to the third decay", np.array([schedule.factor(t) for t in range(3 * size + 1)])
-    yield "the factors, asked for backwards", np.array([schedule.factor(t) for t in reversed(range(2 * size))])
+    yield "the factors up to the third decay", np.array([schedule.factor(t) for t in range(3 * size + 1)], float)
+    yield "the factors, asked for backwards", np.array([schedule.factor(t) for t in reversed(range(2 * size))], float)
     rates = []
     for _ in range(2 * size + 1):
         rates.append(schedule.get_lr())
@@ -497,7 +520,16 @@ mistake("only the first decay happens", "Decays go on, every step_size steps.",
 mistake("the clock is read in place of t", "factor may be asked for any time, as preview does. Use its argument t, not self.t.",
         swap=("(t // self", "(self.t // self"))
 mistake("the rate is returned, not the factor", "The base multiplies by each group's first lr. factor returns the factor alone.",
+        swap=("return self.gamma", "return self.base_lrs[0] * self.gamma"))
+mistake("the factor holds the optimizer's lr", "That lr is lowered already, and the base multiplies by the first one. factor returns the factor alone.",
         swap=("return self.gamma", "return self.optimizer.lr * self.gamma"))
+mistake("the exponent is the remainder", "% tells how far t is into its stair. // tells how many stairs lie behind it.",
+        swap=("t // self", "t % self"))
+mistake("the exponent is rounded up", "Until step_size steps are full there is no decay: round down, with //.",
+        swap=("t // self.step_size", "math.ceil(t / self.step_size)"))
+mistake("the decays are counted from call to call", "factor may be asked for any t, in any order. Compute the exponent from t, and keep no count.",
+        swap=("return self.gamma ** (t // self.step_size)", """self.seen = getattr(self, "seen", 0) + int(t > 0 and t % self.step_size == 0)
+        return self.gamma**self.seen"""))
 
 # %% [markdown] hints="StepDecay"
 # How many times does step_size fit into t, as a whole number?
@@ -555,17 +587,21 @@ from nyang_edu.training.optimizer import SGD
 
 
 def probe(CosineDecay, rng):
+    def factors(schedule, *times):
+        return np.array([schedule.factor(t) for t in times], float)
+
     lr, total = rng.uniform(0.2, 0.9), int(rng.integers(5, 9))
 
     def optimizer():
         return SGD([Parameter(np.ones(2))], lr)
 
     plain = CosineDecay(optimizer(), total)
-    yield "the factors down to 0", np.array([plain.factor(t) for t in range(total + 1)])
-    yield "the factors after the end", np.array([plain.factor(t) for t in range(total + 1, 3 * total)])
+    yield "the factors down to 0", factors(plain, *range(total + 1))
+    # t = 0 gives the scale: beside its 1 a rounded 0, such as cos², counts as 0
+    yield "the factors at 0 and after the end", factors(plain, 0, *range(total + 1, 3 * total))
     low = CosineDecay(optimizer(), total, min_lr=lr * rng.uniform(0.1, 0.4))
-    yield "the factors with min_lr", np.array([low.factor(t) for t in range(total + 1)])
-    yield "the factors with min_lr after the end", np.array([low.factor(t) for t in range(total + 1, 2 * total)])
+    yield "the factors with min_lr", factors(low, *range(total + 1))
+    yield "the factors with min_lr after the end", factors(low, *range(total + 1, 2 * total))
     rates = []
     for _ in range(total + 2):
         rates.append(low.get_lr())
@@ -576,7 +612,15 @@ def probe(CosineDecay, rng):
 mistake("the wave rises again after the end", "A cosine goes on. From total_steps on the share is 1: use min.",
         swap=("min(t / self.total_steps, 1.0)", "t / self.total_steps"))
 mistake("after the end the factor is 0, whatever min_lr says", "The wave ends at the floor, and stays there.",
-        swap=("share = min(t / self.total_steps, 1.0)", "share = t / self.total_steps\n        if share > 1:\n            return 0.0"))
+        swap=("share = min(t / self.total_steps, 1.0)", "share = t / self.total_steps\n        if share >= 1:\n            return 0.0"))
+mistake("from the end on the factor is min_lr", "min_lr is a rate. The factor at the end is floor, its share of the first lr.",
+        swap=("share = min(t / self.total_steps, 1.0)", "share = t / self.total_steps\n        if share >= 1:\n            return self.min_lr"))
+mistake("the rate is returned, not the factor", "The base multiplies by each group's first lr. factor returns the factor alone.",
+        swap=("return floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2", "return self.base_lrs[0] * (floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2)"))
+mistake("the clock is read in place of t", "factor may be asked for any time, as preview does. Use its argument t, not self.t.",
+        swap=("min(t / self", "min(self.t / self"))
+mistake("the lifted cosine is not halved", "1 + cos runs from 2 to 0. Halve it.",
+        swap=("(1 + math.cos(math.pi * share)) / 2", "(1 + math.cos(math.pi * share))"))
 mistake("min_lr is ignored", "The wave ends at the floor, not at 0.", swap=("floor + (1 - floor) *", "1.0 *"))
 mistake("the floor is added to the whole wave", "The wave then begins above 1. It has only 1 - floor left to fall.", swap=("(1 - floor) * (1", "(1"))
 mistake("the factor is cut off at the floor", "max keeps the wave and cuts its end off. Here it is squeezed to end at the floor.",
@@ -673,14 +717,14 @@ from nyang_edu.training.optimizer import SGD
 
 
 class Falling(Scheduler):
-    """A schedule of the probe's own: 1 / (1 + drop · t)."""
+    """A schedule of the probe's own: 0.7 / (1 + drop · t); not 1 at its 0."""
 
     def __init__(self, optimizer, drop):
         self.drop = drop
         super().__init__(optimizer)
 
     def factor(self, t):
-        return 1 / (1 + self.drop * t)
+        return 0.7 / (1 + self.drop * t)
 
 
 def probe(WarmUp, rng):
@@ -690,7 +734,7 @@ def probe(WarmUp, rng):
         return SGD([Parameter(np.ones(2))], lr)
 
     alone = WarmUp(optimizer(), warm, start_factor=start)
-    yield "the factors on the way up", np.array([alone.factor(t) for t in range(warm)])
+    yield "the factors on the way up", np.array([alone.factor(t) for t in range(warm)], float)
     yield "the factors from the top on", np.array([alone.factor(t) for t in range(warm, 2 * warm)], float)
     shared = optimizer()
     chained = WarmUp(shared, warm, Falling(shared, rng.uniform(0.2, 0.5)), start_factor=start)
@@ -722,6 +766,9 @@ mistake("after is asked where there is none", "Without after, self.after is None
         swap=("return 1.0 if self.after is None else self.after", "return self.after"))
 mistake("both factors are multiplied", "During the warm-up the schedule after it has not begun.",
         swap=("(1 - self.start_factor) * t / self.warmup_steps", "(1 - self.start_factor) * t / self.warmup_steps if self.after is None else (self.start_factor + (1 - self.start_factor) * t / self.warmup_steps) * self.after.factor(t)"))
+mistake("the line is multiplied by the first factor of after", "The line rises to 1, whatever comes after it: before warmup_steps nobody asks after.",
+        swap=("return self.start_factor + (1 - self.start_factor) * t / self.warmup_steps", """line = self.start_factor + (1 - self.start_factor) * t / self.warmup_steps
+            return line if self.after is None else line * self.after.factor(0)"""))
 mistake("the whole warm-up has the start factor", "The factor rises with t, in a straight line.",
         swap=("self.start_factor + (1 - self.start_factor) * t / self.warmup_steps", "self.start_factor"))
 mistake("the clock is read in place of t", "factor may be asked for any time, as preview does. Use its argument t, not self.t.",
@@ -790,7 +837,9 @@ for name, schedule in schedules.items():
 #
 # It remembers `best`, the best number so far, and counts the epochs since, in `bad`. With mode "min" a number is *better* when it is below
 # best · (1 − threshold), with "max" when it is above best · (1 + threshold). When there are *more* bad epochs than `patience`, the factor
-# `self.scale` is multiplied by `self.shrink`, and the count starts again. `best` stays.
+# `self.scale` is multiplied by `self.shrink`, and the count starts again. `best` stays: it is replaced only by a number that is *better* in this
+# sense. It starts at infinity (at −∞ with "max"), so keep the products: inf − inf and inf / inf are not numbers. The last line of `step`, which is
+# given, moves t on and sets the lrs.
 
 # %% exercise="ReduceLROnPlateau" points=5 stars=3
 #| export
@@ -836,7 +885,7 @@ class ReduceLROnPlateau(Scheduler):
         ### END SOLUTION
 
     def step(self, metric=None):
-        """Take a metric, move on by one, and set the lrs."""
+        """Judge a metric, lower the scale on a plateau; then move on as any scheduler does."""
         if metric is None:
             raise TypeError("ReduceLROnPlateau.step takes the metric of the epoch, such as the "
                             "validation loss: step(loss)")
@@ -849,7 +898,7 @@ class ReduceLROnPlateau(Scheduler):
         if self.bad > self.patience:
             self.scale, self.bad = max(self.scale * self.shrink, floor), 0
         ### END SOLUTION
-        super().step()
+        super().step()  # t grows by one, and the lrs are set
 
 
 def _expect_plateau(factor, patience, threshold, mode):
@@ -872,6 +921,7 @@ from nyang_edu.training.optimizer import SGD
 
 def probe(ReduceLROnPlateau, rng):
     lr, factor, patience = rng.uniform(0.2, 0.9), rng.uniform(0.3, 0.6), int(rng.integers(2, 5))
+    times = []
 
     def rates(metrics, **settings):
         optimizer = SGD([Parameter(np.ones(2))], lr)
@@ -880,11 +930,23 @@ def probe(ReduceLROnPlateau, rng):
         for metric in metrics:
             schedule.step(float(metric))
             found.append(schedule.get_lr())
+        times.append(int(schedule.t))
         return np.array(found)
 
     size = rng.uniform(20, 60)
     yield "the rates while the metric falls", rates(size * 0.8 ** np.arange(3 * patience))
+    yield "the time after those steps", times[-1]
     yield "the rates while it stays the same", rates([size] * (patience + 2))
+    yield "the rates while it stays the same, with threshold 0", rates([size] * (patience + 2), threshold=0.0)
+    yield "the rates while an accuracy stays the same, with threshold 0", rates(
+        [0.5] * (patience + 2), threshold=0.0, mode="max")
+    level = np.arange(patience + 1)[:, None]
+    yield "the rates where small gains and losses add up to more than the threshold", rates(
+        (size * 0.88**level * [1, 0.93, 1.05]).ravel(), threshold=0.1)
+    yield "the rates where small gains and losses of an accuracy add up to more than the threshold", rates(
+        (0.2 * 1.14**level * [1, 1.07, 0.95]).ravel(), threshold=0.1, mode="max")
+    yield "the rates where an accuracy falls by less than the threshold", rates(
+        0.5 * 0.99 ** np.arange(patience + 2), threshold=0.1, mode="max")
     yield "the rates over two plateaus", rates([size] * (2 * patience + 5))
     early = [size, *[2 * size] * patience, size / 2, *[size] * (patience + 2)]
     yield "the rates where it improves just in time", rates(early)
@@ -902,7 +964,8 @@ def probe(ReduceLROnPlateau, rng):
     yield "the rates while an accuracy falls", rates(accuracy[:patience + 2][::-1], mode="max")
     yield "the rates where an accuracy gains less than the threshold", rates(
         np.repeat([0.50, 0.52], patience + 1), mode="max", threshold=0.1)
-    yield "the rates where a metric is not a number", rates([size, *[np.nan] * (patience + 2)])
+    yield "the rates where a metric is not a number", rates(
+        [size] * (patience + 2) + [np.nan] * (patience + 2))
 
 # %% mistakes="ReduceLROnPlateau"
 mistake("the patience is off by one", "With patience 2, two bad epochs are borne. The third one lowers the rate: more bad epochs than patience.",
@@ -921,10 +984,42 @@ mistake("the threshold is subtracted, not taken as a share", "The threshold is a
         swap=("""            return metric < self.best * (1 - self.threshold)
         return metric > self.best * (1 + self.threshold)""", """            return metric < self.best - self.threshold
         return metric > self.best + self.threshold"""))
-mistake("an equal metric counts as better", "Better means strictly below what best and threshold allow.",
-        swap=("""metric < self.best * (1 - self.threshold)
-        return metric > self.best * (1 + self.threshold)""", """metric <= self.best
-        return metric >= self.best"""))
+mistake("an equal loss counts as better", "Better means strictly below what best and threshold allow: <, and not <=.",
+        swap=("metric < self.best", "metric <= self.best"))
+mistake("an equal accuracy counts as better", "Better means strictly above what best and threshold allow: >, and not >=.",
+        swap=("metric > self.best", "metric >= self.best"))
+mistake("best follows every small gain", "A gain below the threshold changes nothing, not even best. Otherwise a metric that creeps down never counts as better, "
+        "however far it gets.", swap=("            self.bad += 1\n", """            self.bad += 1
+            self.best = (min if self.mode == "min" else max)(self.best, metric)
+"""))
+mistake("t grows by two in a step", "The given line at the end of step calls super().step() already. Yours need not.",
+        swap=("        super().step()", "        super().step()\n        super().step()"))
+mistake("best is never replaced", "best starts at infinity. Unless a better metric takes its place, everything is better than that.",
+        swap=("self.best, self.bad = metric, 0", "self.bad = 0"))
+mistake("the first metric meets inf minus inf", "best starts at infinity, and inf - inf · threshold is not a number: nothing is ever better. Multiply: best · (1 - threshold).",
+        swap=("""            return metric < self.best * (1 - self.threshold)
+        return metric > self.best * (1 + self.threshold)""", """            return metric < self.best - self.best * self.threshold
+        return metric > self.best + self.best * self.threshold"""))
+mistake("the first metric meets inf divided by inf", "best starts at infinity, and inf / inf is not a number: nothing is ever better. Compare with best · (1 - threshold).",
+        swap=("""            return metric < self.best * (1 - self.threshold)
+        return metric > self.best * (1 + self.threshold)""", """            return (self.best - metric) / self.best > self.threshold
+        return (metric - self.best) / self.best > self.threshold"""))
+mistake("with mode max the threshold is on the wrong side", "Larger is better there, and by more than the threshold: above best · (1 + threshold).",
+        swap=("(1 + self.threshold)", "(1 - self.threshold)"))
+mistake("the patience is tested before the epoch is counted", "First count the bad epoch, then ask. Otherwise the rate falls one epoch late, even if that one is better.",
+        swap=("""        if self.better(metric):
+            self.best, self.bad = metric, 0
+        else:
+            self.bad += 1
+        if self.bad > self.patience:
+            self.scale, self.bad = max(self.scale * self.shrink, floor), 0
+""", """        if self.bad > self.patience:
+            self.scale, self.bad = max(self.scale * self.shrink, floor), 0
+        if self.better(metric):
+            self.best, self.bad = metric, 0
+        else:
+            self.bad += 1
+"""))
 mistake("smaller is better in both modes", "With mode max, as for an accuracy, larger is better.",
         swap=("return metric > self.best * (1 + self.threshold)", "return metric < self.best * (1 - self.threshold)"))
 mistake("min_lr is ignored", "The scale does not fall below floor: take the larger of the two.",
@@ -1031,8 +1126,10 @@ ax.legend()
 plt.show()
 
 for name, runs in starts.items():
-    print(f"{name:8} highest loss {max(losses.max() for losses, _, _ in runs):5.1f}, "
-          f"after three epochs {np.mean([right for _, _, right in runs]):.1%} right")
+    highest = ", ".join(f"{losses.max():.1f}" for losses, _, _ in runs)
+    rights = ", ".join(f"{right:.0%}" for _, _, right in runs)
+    print(f"{name:8} highest losses {highest}; after three epochs {rights} right")
+assert min(losses.max() for losses, _, _ in starts["at once"]) > 4, "without it all go above 4"
 assert max(losses.max() for losses, _, _ in starts["warm-up"]) < 4, "a warm start stays below 4"
 
 # %% [markdown]
@@ -1062,7 +1159,8 @@ for name, runs in results.items():
     print(f"{name:16}" + "  ".join(f"{right:.1%}" for right in rights) + f"   mean {np.mean(rights):.1%}")
 
 # %% [markdown]
-# What rates did they use, and what became of the loss? The loss is averaged over 35 steps at a time.
+# What rates did they use, and what became of the loss? The rates on the left are those of the first seed; only the
+# plateau's depend on the seed. The loss on the right is the mean of all three seeds, and of 35 steps at a time.
 
 # %%
 colours = [GREY, GREEN, "#7b4ea3", ORANGE, BLUE]
@@ -1191,8 +1289,7 @@ interact(one_schedule, warmup_steps=IntSlider(value=40, min=1, max=400, step=20)
 #
 # **References.** Robbins, Monro, *A stochastic approximation method*, Annals of Mathematical Statistics 22 (1951). He, Zhang, Ren, Sun, *Deep residual
 # learning for image recognition*, CVPR 2016, section 3.4. Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour* (2017), section 2.2. Loshchilov,
-# Hutter, *SGDR: stochastic gradient descent with warm restarts*, ICLR 2017, section 3. Smith, *A disciplined approach to neural network
-# hyper-parameters* (2018).
+# Hutter, *SGDR: stochastic gradient descent with warm restarts*, ICLR 2017, section 3.
 
 # %%
 finish("12_schedulers")

@@ -240,7 +240,7 @@ class ReduceLROnPlateau(Scheduler):
         return metric > self.best * (1 + self.threshold)
 
     def step(self, metric=None):
-        """Take a metric, move on by one, and set the lrs."""
+        """Judge a metric, lower the scale on a plateau; then move on as any scheduler does."""
         if metric is None:
             raise TypeError("ReduceLROnPlateau.step takes the metric of the epoch, such as the "
                             "validation loss: step(loss)")
@@ -251,7 +251,7 @@ class ReduceLROnPlateau(Scheduler):
             self.bad += 1
         if self.bad > self.patience:
             self.scale, self.bad = max(self.scale * self.shrink, floor), 0
-        super().step()
+        super().step()  # t grows by one, and the lrs are set
 
 
 def _expect_plateau(factor, patience, threshold, mode):
