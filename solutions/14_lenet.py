@@ -891,10 +891,16 @@ interact(draw_moved, digit=IntSlider(3, 0, 9), down=IntSlider(0, -6, 6), right=I
 # %%
 from nyang_edu.model.watch import watch_layers
 
-seen = {}
-with no_memory(), watch_layers(lenet, lambda name, layer, inputs, out: seen.update({name: out[0]})):
-    accuracy(lenet, images[test[[500]]].repeat(1000, axis=0))
 
+def maps_of(model, *inputs):
+    """What each layer returns for the first sample of accuracy's pass, by the layer's name."""
+    maps = {}
+    with no_memory(), watch_layers(model, lambda name, layer, x, out: maps.update({name: out[0]})):
+        accuracy(model, *inputs)
+    return maps
+
+
+seen = maps_of(lenet, images[test[[500]]].repeat(1000, axis=0))
 kernels = lenet.state_dict()["0.weight"][:, 0]  # (6, 5, 5)
 fig = plt.figure(figsize=(10, 4.4))
 upper, lower = fig.subfigures(2, 1, height_ratios=[3, 2])
