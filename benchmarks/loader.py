@@ -88,12 +88,11 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="of the layers")
     options = parser.parse_args(arguments)
+    from benchmarks.worker import prepare
+    from nyang_edu.data.cats_dogs import write_cats_dogs
     from nyang_edu.data.dataset import NyangNyangDataset
     from nyang_edu.data.loader import NyangDataLoader
     from nyang_edu.data.transforms import NyangTransform
-
-    from benchmarks.worker import prepare
-    from nyang_edu.data.cats_dogs import write_cats_dogs
 
     print(prepare("numpy", options.threads))
     with tempfile.TemporaryDirectory() as folder:

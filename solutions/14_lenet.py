@@ -638,7 +638,7 @@ print("your prediction:", lenet_shapes(32, 2))
 # ## What each layer costs
 #
 # Two costs, and they lie at different places. A weight is a number to store: it is counted once. In a convolution each weight is *used* at every place of the map, one multiplication with an
-# addition each time: a *multiply-add*. In a dense layer each weight is used once.
+# addition each time: a *multiply-add*. In a dense layer a weight works once.
 #
 # ### Exercise 5 ★★: count
 #

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from nyang_edu.training.loop import NotFinite
 from training_run import EPOCHS, Shuffled, network, run, samples
 
 from nyang_edu.training.history import History
 from nyang_edu.training.live_plot import LivePlot
 from nyang_edu.training.loggers import CSVLogger, JSONLLogger, Logger, WandbLogger, file_loggers
+from nyang_edu.training.loop import NotFinite
 from nyang_edu.training.loss import CrossEntropyLoss
 from nyang_edu.training.optimizer import SGD
 from nyang_edu.training.train import nyang_train

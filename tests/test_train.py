@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from nyang_edu.training.loop import NotFinite, validate
 from training_run import Shrink, Shuffled, network, run, same, samples
 
 from nyang_edu.model.activation import ReLU
@@ -12,6 +11,7 @@ from nyang_edu.model.core import NyangModel
 from nyang_edu.model.flow import NyangFlow
 from nyang_edu.model.linear import Linear
 from nyang_edu.training import checkpoint
+from nyang_edu.training.loop import NotFinite, validate
 from nyang_edu.training.loss import CrossEntropyLoss, MSELoss
 from nyang_edu.training.optimizer import SGD
 from nyang_edu.training.train import nyang_train
