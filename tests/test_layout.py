@@ -268,5 +268,6 @@ def test_functions_of_the_course_have_at_most_30_lines():
 )
 def test_ruff_finds_nothing():
     ruff = shutil.which("ruff") or str(Path(sys.executable).parent / "ruff")
-    done = subprocess.run([ruff, "check", "--no-cache", "."], cwd=REPO, capture_output=True, text=True)
+    command = [ruff, "check", "--no-cache", "."]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
