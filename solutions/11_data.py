@@ -1123,7 +1123,7 @@ mistake("the old kind of generator is made", "np.random.RandomState is NumPy's o
 #
 # The case without workers is given. So this exercise can wait, and whoever leaves it sets `workers=0` in the cells below.
 
-# %% exercise="prefetch_map" points=4 stars=3
+# %% exercise="prefetch_map" points=4 stars=3 seeds=3
 #| export data.loader
 def prefetch_map(function, items, workers, ahead):
     """Yield function(item) for each item, in order, while threads work in advance.
