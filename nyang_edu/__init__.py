@@ -152,6 +152,7 @@ _HOMES = {
     "matched_ids": "evaluation.metrics",
     "mean_dice": "evaluation.segmentation",
     "mean_iou": "evaluation.segmentation",
+    "modes_kept": "model.watch",
     "nearest_matrix": "model.resample",
     "no_memory": "model.core",
     "normalize_blocks": "model.norm",

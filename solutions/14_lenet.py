@@ -940,17 +940,17 @@ import contextlib
 
 import numpy as np  # noqa: F401  for your own code
 
+from nyang_edu.model.watch import modes_kept
+
 
 @contextlib.contextmanager
 def undisturbed(model):
     """Give a model its modes and gradients back when the block ends, also after an error."""
-    modes = [(layer, layer.training) for _, layer in model.named_layers()]
     gradients = [(one, one.grad.copy()) for one in model.parameters()]
     try:
-        yield model
+        with modes_kept(model):
+            yield model
     finally:
-        for layer, training in modes:
-            layer.training = training
         for one, gradient in gradients:
             one.grad[...] = gradient
 

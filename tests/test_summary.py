@@ -41,6 +41,19 @@ def test_depth_gathers_the_layers_of_a_part():
     assert rows[4]["parameters"] == 1290
 
 
+class Branches(NyangFlow):
+    """Names its layers as a list attribute does."""
+
+    def named_children(self):
+        for place, layer in enumerate(self.layers):
+            yield f"layers.{place}", layer
+
+
+def test_a_depth_that_ends_at_a_list_of_layers_has_a_row_without_a_class():
+    rows = Branches(Linear(3, 4), ReLU(), Linear(4, 2)).summary((3,), depth=1).rows
+    assert [(row["name"], row["layer"], row["parameters"]) for row in rows] == [("layers", "", 26)]
+
+
 def test_groups_and_transposed_convolutions_count_their_products():
     grouped = NyangFlow(Conv2d(8, 8, 3, padding=1, groups=8, bias=False)).summary((8, 5, 5))
     assert grouped.multiply_adds == 8 * 9 * 25
@@ -70,6 +83,17 @@ def test_a_wrong_input_shape_speaks_and_leaves_no_trace():
     with pytest.raises(ValueError, match="Conv2d"):
         model.summary((1, 8, 8))
     assert model.training and "forward" not in vars(model.layers[0])
+
+
+def test_watching_containers_and_beginnings():
+    seen = []
+    model = NyangFlow(Linear(3, 3), NyangFlow(ReLU()))
+    with watch_layers(model, lambda name, *_: seen.append(f"{name} ends"),
+                      lambda name, *_: seen.append(f"{name} begins"), containers=True):
+        model(np.zeros((2, 3), np.float32))
+    assert seen == [" begins", "0 begins", "0 ends", "1 begins", "1.0 begins", "1.0 ends",
+                    "1 ends", " ends"]
+    assert "forward" not in vars(model)
 
 
 def test_watching_sees_each_call_in_order():

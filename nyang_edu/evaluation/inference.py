@@ -1,6 +1,5 @@
 """What a trained classifier answers, how often it is right, and where it is sure and wrong."""
 
-import contextlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +14,7 @@ from nyang_edu.evaluation.metrics import (
 )
 from nyang_edu.model.activation import Softmax, sigmoid
 from nyang_edu.model.core import NyangModel, no_memory
+from nyang_edu.model.watch import modes_kept
 from nyang_edu.utility.front_end import progress_bar
 from nyang_edu.utility.save_load import nyang_load_model
 
@@ -43,7 +43,8 @@ def nyang_inference(model_or_path, loader, *, class_list=None, progress=True):
     model = (model_or_path if isinstance(model_or_path, NyangModel)
              else nyang_load_model(model_or_path))
     outputs, targets, mistakes = [], [], Mistakes()
-    with judging(model):
+    with modes_kept(model), no_memory():
+        model.eval()
         for batch in progress_bar(loader, "inference", progress):
             x, y = batch if isinstance(batch, (tuple, list)) else (batch, None)
             outputs.append(model(x))
@@ -54,19 +55,6 @@ def nyang_inference(model_or_path, loader, *, class_list=None, progress=True):
         raise ValueError("the loader gave no batch: nothing to infer from")
     return Inference(np.concatenate(outputs), np.concatenate(targets) if targets else None,
                      class_list, mistakes)
-
-
-@contextlib.contextmanager
-def judging(model):
-    """Put a model into eval mode, without memory; each layer's own mode returns at the end."""
-    modes = [(layer, layer.training) for _, layer in model.named_layers()]
-    model.eval()
-    try:
-        with no_memory():
-            yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
 
 
 def class_probabilities(outputs):

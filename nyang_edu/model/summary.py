@@ -6,7 +6,7 @@ One forward pass of zeros is watched, so that no layer has to know its own outpu
 import numpy as np
 
 from nyang_edu.model.core import no_memory
-from nyang_edu.model.watch import watch_layers
+from nyang_edu.model.watch import modes_kept, watch_layers
 
 __all__ = ["Summary", "summarize"]
 
@@ -59,7 +59,6 @@ def summarize(model, input_shape, depth=None):
     Raises:
         ValueError: where the model does not accept such an input, from the layer concerned.
     """
-    modes = [(layer, layer.training) for _, layer in model.named_layers()]
     dtype = next((one.data.dtype for one in model.parameters()), np.dtype(np.float32))
     rows, counted = {}, set()
 
@@ -74,20 +73,16 @@ def summarize(model, input_shape, depth=None):
         row["multiply_adds"] += _multiply_adds(layer, inputs[0], out)
         row["memory"] += out.nbytes
 
-    try:
+    with modes_kept(model), no_memory(), watch_layers(model, note):
         model.eval()
-        with no_memory(), watch_layers(model, note):
-            model(np.zeros((1, *input_shape), dtype))
-    finally:
-        for layer, training in modes:
-            layer.training = training
+        model(np.zeros((1, *input_shape), dtype))
     total = sum(one.data.size for one in model.parameters())
     return Summary(list(rows.values()), total)
 
 
 def _kind(model, name):
-    """The class name of the layer or container called so."""
-    return next(type(layer).__name__ for own, layer in model.named_layers() if own == name)
+    """The class name of the layer or container called so; "" for a list of layers."""
+    return next((type(part).__name__ for own, part in model.named_layers() if own == name), "")
 
 
 def _multiply_adds(layer, x, out):

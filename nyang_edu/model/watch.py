@@ -4,35 +4,53 @@ import contextlib
 
 from nyang_edu.model.core import Parts
 
-__all__ = ["watch_layers"]
+__all__ = ["modes_kept", "watch_layers"]
 
 
 @contextlib.contextmanager
-def watch_layers(model, after):
+def modes_kept(model):
+    """Give every layer its training or eval mode back when the block ends, also after an error."""
+    modes = [(layer, layer.training) for _, layer in model.named_layers()]
+    try:
+        yield model
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
+@contextlib.contextmanager
+def watch_layers(model, after, before=None, containers=False):
     """Call after(name, layer, inputs, out) whenever a layer without layers below it has run.
 
     Args:
         model: a NyangModel.
         after: takes the layer's dotted name ("" for the model itself), the layer, the tuple of
             its inputs and its output. A layer that stands in several places keeps its first name.
+        before: called as before(name, layer, inputs) when a layer begins; None calls nothing.
+        containers: whether layers with layers below them are watched too.
     """
-    leaves = {}
+    watched = {}
     for name, layer in model.named_layers():
-        if not any(isinstance(part, Parts) for _, part in layer.named_children()):
-            leaves.setdefault(id(layer), (name, layer))
+        if containers or not any(isinstance(part, Parts) for _, part in layer.named_children()):
+            watched.setdefault(id(layer), (name, layer))
     try:
-        for name, layer in leaves.values():
-            layer.forward = _telling(name, layer, layer.forward, after)
+        for name, layer in watched.values():
+            layer.forward = _telling(name, layer, after, before)
         yield
     finally:
-        for _, layer in leaves.values():
+        for _, layer in watched.values():
             vars(layer).pop("forward", None)
 
 
-def _telling(name, layer, forward, after):
-    """Wrap a forward so that ``after`` hears of each call."""
+def _telling(name, layer, after, before):
+    """Wrap a layer's forward so that each call is told."""
+    forward = layer.forward
+
     def told(*inputs):
+        if before is not None:
+            before(name, layer, inputs)
         out = forward(*inputs)
         after(name, layer, inputs, out)
         return out
+
     return told

@@ -6,6 +6,7 @@ import contextlib
 import numpy as np  # noqa: F401  for your own code
 
 from nyang_edu.model.core import Parameter, no_memory
+from nyang_edu.model.watch import modes_kept, watch_layers
 from nyang_edu.training.adaptive import clip_grad_norm
 from nyang_edu.utility.save_load import load_random_state, random_state
 
@@ -22,15 +23,13 @@ class NotFinite(FloatingPointError):
 @contextlib.contextmanager
 def kept(model):
     """Give a model its modes, buffers and random states back when the block ends."""
-    modes = [(layer, layer.training) for _, layer in model.named_layers()]
     buffers = [(layer, name, getattr(layer, name).copy())
                for _, layer, name in model.named_buffers()]
     drawn = random_state(model)
     try:
-        yield model
+        with modes_kept(model):
+            yield model
     finally:
-        for layer, training in modes:
-            layer.training = training
         for layer, name, array in buffers:
             getattr(layer, name)[...] = array
         load_random_state(model, drawn)
@@ -145,28 +144,14 @@ def listening(model, hear):
 
     Names are those of named_layers, in the order of execution; a shared layer has its first name.
     """
-    layers = {id(layer): (name, layer) for name, layer in reversed(list(model.named_layers()))}
-    try:
-        for name, layer in layers.values():
-            layer.forward = _heard(name, layer, hear)
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        for _, layer in layers.values():
-            vars(layer).pop("forward", None)
-
-
-def _heard(name, layer, hear):
-    """Return the layer's forward with a call of hear before and after it."""
-    forward = layer.forward
-
-    def run(*inputs):
+    def begin(name, layer, inputs):
         hear(name, [one.data for _, one in layer.named_children() if isinstance(one, Parameter)])
-        out = forward(*inputs)
-        hear(name, out if isinstance(out, (tuple, list)) else [out])
-        return out
 
-    return run
+    def end(name, layer, inputs, out):
+        hear(name, out if isinstance(out, (tuple, list)) else [out])
+
+    with watch_layers(model, end, begin, containers=True), np.errstate(all="ignore"):
+        yield
 
 
 def first_bad_layer(model, x):
