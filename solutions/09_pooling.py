@@ -140,6 +140,7 @@ import math
 import numpy as np
 
 from nyang_edu.model.core import NyangModel, expect_input
+from nyang_edu.utility.layout import from_rows, to_rows
 from nyang_edu.utility.windows import output_size, pair
 
 # %% exercise="max_pool_loops" points=2 stars=2
@@ -320,6 +321,9 @@ class Pool2d(NyangModel):
 # - **The frame.** Padding must never win. With zeros it would, in a window of negative numbers. What is smaller than any number?
 # - **Ties.** Where several pixels are largest, one gets the gradient: the *first* place, as in PyTorch.
 # - **Overlap.** A pixel may win in several windows, so gradients are added.
+#
+# The module imports `to_rows` and `from_rows`. They only lay an array out in memory as the layers' own maps are (chapter 08). You need neither:
+# the numbers are the same without them.
 
 # %% exercise="MaxPool2d" points=5 stars=3
 #| export
@@ -354,6 +358,7 @@ class MaxPool2d(Pool2d):
         """Return dx (N, C, H, W): each dout at its window's winner."""
         ### BEGIN SOLUTION start from zeros in the framed shape, add dout at each winner, unframe
         winner, shape = self.saved()
+        dout = from_rows(to_rows(dout))  # laid out as winner is; two layouts at once are slow
         dframed = np.zeros_like(dout, shape=self.framed_shape(shape))
         for t, place in enumerate(self.places(shape)):
             dframed[place] += dout * (winner == t)

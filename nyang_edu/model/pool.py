@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from nyang_edu.model.core import NyangModel, expect_input
+from nyang_edu.utility.layout import from_rows, to_rows
 from nyang_edu.utility.windows import output_size, pair
 
 
@@ -112,6 +113,7 @@ class MaxPool2d(Pool2d):
     def backward(self, dout):
         """Return dx (N, C, H, W): each dout at its window's winner."""
         winner, shape = self.saved()
+        dout = from_rows(to_rows(dout))  # laid out as winner is; two layouts at once are slow
         dframed = np.zeros_like(dout, shape=self.framed_shape(shape))
         for t, place in enumerate(self.places(shape)):
             dframed[place] += dout * (winner == t)
