@@ -121,9 +121,14 @@ Names are loaded on first use, so that importing the package costs no more than 
 one broken module does not take the others with it.
 """
 
+import os
 from importlib import import_module
 
 __version__ = "0.1.0"
+
+# OpenBLAS's threads wait for more work in a busy loop, 25 ms long, on the cores that the layers'
+# own threads need. This lets them sleep at once; it counts where NumPy has not been loaded yet.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 _HOMES = {
 TABLE
