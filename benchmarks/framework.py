@@ -1,6 +1,6 @@
 """The one place that says where the layers under test come from."""
 
-from benchmarks.compose import Residual, SkipConcat  # noqa: F401
+from benchmarks.compose import SkipConcat  # noqa: F401
 from nyang_edu import (  # noqa: F401
     BatchNorm1d,
     BatchNorm2d,
@@ -12,6 +12,7 @@ from nyang_edu import (  # noqa: F401
     MaxPool2d,
     NyangFlow,
     ReLU,
+    Residual,
     Upsample,
 )
 from nyang_edu.utility import team  # noqa: F401
