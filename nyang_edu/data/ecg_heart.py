@@ -16,8 +16,8 @@ NORMAL = np.array([(0.15, -0.170, 0.025), (-0.10, -0.035, 0.010), (1.10, 0.0, 0.
 OWN, EARLY, FOCUS, OTHER_FOCUS, PACER = range(5)  # the shapes that one heart has
 # Which two shapes a symbol mixes. A single shape is mixed with itself.
 MIXES = {"N": (OWN, OWN), "L": (OWN, OWN), "R": (OWN, OWN), "A": (EARLY, EARLY),
-         "a": (EARLY, EARLY), "V": (FOCUS, FOCUS), "F": (OWN, FOCUS), "/": (PACER, PACER),
-         "f": (OWN, PACER), "Q": (OWN, OWN)}
+         "V": (FOCUS, FOCUS), "F": (OWN, FOCUS), "/": (PACER, PACER), "f": (OWN, PACER),
+         "Q": (OWN, OWN)}
 
 
 @dataclass
@@ -48,11 +48,11 @@ class Heart:
         steady = np.isin(symbols, ("/", "f"))
         free = self.interval * (1 + breath + rng.normal(0, spread, n))
         early = np.ones(n)
-        for kinds, low, high in [("Aa", 0.60, 0.85), ("V", 0.55, 0.85), ("F", 0.88, 1.0)]:
-            early = np.where(np.isin(symbols, list(kinds)), rng.uniform(low, high, n), early)
+        for kind, low, high in [("A", 0.60, 0.85), ("V", 0.55, 0.85), ("F", 0.88, 1.0)]:
+            early = np.where(symbols == kind, rng.uniform(low, high, n), early)
         pause = np.ones(n)  # after V the next normal beat comes when it would have come anyway
         pause[1:] = np.where(symbols[:-1] == "V", 2 - early[:-1], 1)
-        pause[1:] *= np.where(np.isin(symbols[:-1], ("A", "a")), rng.uniform(1, 1.15, n - 1), 1)
+        pause[1:] *= np.where(symbols[:-1] == "A", rng.uniform(1, 1.15, n - 1), 1)
         pause[early < 1] = 1
         return np.maximum(np.where(steady, self.interval, free) * early * pause, 0.32)
 
@@ -87,14 +87,12 @@ def draw_heart(rng, paced=False):
         shapes[OTHER_FOCUS] = shapes[FOCUS]
     if fibrillates:
         shapes[:, P, 0] = 0
-    early = 0 if fibrillates else min(rng.gamma(0.6, 0.026 / 0.6), 0.25)
-    ectopic = min(rng.gamma(0.7, 0.071 / 0.7), 0.35)
-    odd = 0.2 * early
-    rates = {"A": early - odd, "a": odd, "V": ectopic, "F": ectopic * rng.uniform(0, 0.22),
-             "Q": 0.003}
+    early = 0 if fibrillates else min(rng.gamma(0.6, 0.0282 / 0.6), 0.25)
+    ectopic = min(rng.gamma(0.7, 0.0735 / 0.7), 0.35)
+    rates = {"A": early, "V": ectopic, "F": ectopic * rng.uniform(0, 0.215), "Q": 0.003}
     sees = rng.normal(0.4, 0.5, len(WAVES))
     return Heart(str(own), shapes, rates, 60 / rng.uniform(50, 110), fibrillates,
-                 rng.uniform(0.3, 0.9) if paced else 0.0, rng.choice((1.0, -1.0), p=(0.92, 0.08)),
+                 rng.uniform(0.3, 0.87) if paced else 0.0, rng.choice((1.0, -1.0), p=(0.92, 0.08)),
                  np.tile(sees, 2))
 
 
@@ -117,7 +115,8 @@ def _draw_normal(own, rng):
 def _draw_early(normal, rng):
     """Draw the premature beat of the atria: another P, the same QRS."""
     waves, kind = normal.copy(), rng.integers(3)
-    waves[P] *= [(-rng.uniform(0.6, 1.2), 0.75, 0.9), (0, 1, 1), (rng.uniform(0.5, 1.3), 0.6, 0.7)][kind]
+    waves[P] *= [(-rng.uniform(0.6, 1.2), 0.75, 0.9), (0, 1, 1),
+                 (rng.uniform(0.5, 1.3), 0.6, 0.7)][kind]  # upside down, absent, close to R
     waves[T, 0] *= rng.uniform(0.8, 1.1)
     return waves
 

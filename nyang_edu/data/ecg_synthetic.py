@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nyang_edu.data.ecg import load_mitdb
-from nyang_edu.data.ecg_heart import WAVES, draw_heart
+from nyang_edu.data.ecg_heart import draw_heart
 from nyang_edu.data.wfdb import Record, write_record
 
 __all__ = ["draw_ecg", "draw_record", "write_ecg"]

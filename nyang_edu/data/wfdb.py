@@ -116,7 +116,8 @@ def _read_samples(path, head):
     try:
         adc = decode_212(data, frames * leads).reshape(frames, leads)  # (T, leads)
     except ValueError as error:
-        raise ValueError(f"{path}: its header announces {leads} leads of {frames}: {error}") from None
+        raise ValueError(f"{path}: its header announces {leads} leads of {frames}: "
+                         f"{error}") from None
     for lead, sums in zip(head.leads, zip(checksums(adc), head.checksums)):
         if sums[1] is not None and sums[0] != sums[1]:
             raise ValueError(f"{path}: lead {lead} has the checksum {sums[0]}, its header says "

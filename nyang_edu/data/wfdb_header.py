@@ -71,8 +71,8 @@ def _signal_line(path, row):
         found = (file, " ".join(rest[6:]) or "?", float(gain) or 200.0,
                  int(baseline or zero or 0), None if check is None else int(check))
     except (AttributeError, ValueError):
-        raise ValueError(f"{path}: a signal's line has file, format, gain, bits, zero, first value, "
-                         f"checksum, block and name, received {' '.join(row)!r}") from None
+        raise ValueError(f"{path}: a signal's line has file, format, gain, bits, zero, first "
+                         f"value, checksum, block and name, received {' '.join(row)!r}") from None
     if kind != "212" or (unit or "mV") != "mV" or Path(file).name != file:
         raise ValueError(f"{path}: signals must be in format 212, in mV, in a file beside the "
                          f"header, received {' '.join(row)!r}: convert the record")
