@@ -52,14 +52,14 @@ def read_header(path):
 def _first_line(path, rows):
     try:
         name, leads, *rest = rows[0]
-        fs, frames = [*rest, "250", "0"][:2] if len(rest) < 2 else rest[:2]
+        fs, frames = (rest + ["250", "0"][len(rest):])[:2]
         found = int(leads), float(re.split(r"[/(]", fs)[0]), int(frames)
         if "/" in name or not (found[0] > 0 and found[1] > 0 and found[2] >= 0):
             raise ValueError
         return found
     except (IndexError, ValueError):
         raise ValueError(f"{path}: a header begins with name, leads, frequency, samples, such as "
-                         f"'100 2 360 650000', received {' '.join(*rows[:1])!r}") from None
+                         f"'100 2 360 650000', received {' '.join(sum(rows[:1], []))!r}") from None
 
 
 def _signal_line(path, row):
