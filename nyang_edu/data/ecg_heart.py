@@ -125,7 +125,7 @@ def _draw_focus(rng):
     """Draw the beat of a focus in the ventricles: no P, QRS wide and notched, T against it."""
     waves, up = _varied(NORMAL, rng), rng.choice((1, -1), p=(0.6, 0.4))
     waves[P, 0] = waves[Q, 0] = waves[S, 0] = 0
-    waves[R] = up * rng.uniform(1.2, 2.0) * waves[R, 0], 0, rng.uniform(0.033, 0.050)
+    waves[R] = up * rng.uniform(0.6, 1.7) * waves[R, 0], 0, rng.uniform(0.033, 0.050)
     waves[NOTCH] = rng.uniform(-0.2, 0.6) * waves[R, 0], rng.uniform(0.05, 0.08), 0.025
     waves[T] = -up * rng.uniform(0.3, 0.7), rng.uniform(0.27, 0.33), rng.uniform(0.05, 0.07)
     return waves
