@@ -50,9 +50,11 @@ def _refuse(path):
     columns = None
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             cells = line.strip().split(",")
             columns = columns or len(cells)
-            if line.strip() and not (len(cells) == columns and _is_sound(_numbers(cells))):
+            if len(cells) != columns or not _is_sound(_numbers(cells)):
                 raise ValueError(
                     f"{path}, line {number}: a row has {SAMPLES} finite samples, and in every row "
                     f"or in none a class of 0 to {len(ECG_CLASSES) - 1} after them; received "
