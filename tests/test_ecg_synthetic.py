@@ -1,4 +1,4 @@
-"""Drawn patients: seeded, honest files, hearts that obey the rules, classes that are hard to tell."""
+"""Drawn patients: seeded, honest files, rhythms that obey rules, classes that are hard to tell."""
 
 import numpy as np
 import pytest
