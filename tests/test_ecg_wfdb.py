@@ -108,6 +108,13 @@ def test_a_record_there_and_back(tmp_path, record):
     assert np.allclose(back.signal, (record.adc - 1024) / 200)
 
 
+def test_a_record_that_cannot_be_written(tmp_path, record):
+    record.leads = ("MLII",)
+    with pytest.raises(ValueError, match=r"\(T, 1\) .*received \(501, 3\)"):
+        write_record(tmp_path, record)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_sample_is_nan():
     signal = made(np.array([[1024], [-2048], [1224]])).signal
     assert np.isnan(signal[1, 0]) and signal[[0, 2], 0].tolist() == [0, 1]

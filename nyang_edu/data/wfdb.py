@@ -101,7 +101,7 @@ def read_record(path):
         FileNotFoundError: where .hea or .dat is missing.
         ValueError: naming the file, where it is cut, damaged, or of another format.
     """
-    path = Path(path).with_suffix(".hea") if str(path).endswith(".hea") else Path(f"{path}.hea")
+    path = Path(path) if str(path).endswith(".hea") else Path(f"{path}.hea")
     head = read_header(path)
     adc = _read_samples(path.with_name(head.file), head)
     notes = path.with_suffix(".atr")
@@ -129,8 +129,12 @@ def write_record(folder, record):
     """Write name.hea, name.dat (format 212) and name.atr; returns the path of the .hea.
 
     Raises:
-        ValueError: where a sample does not fit into 12 bits, or an annotation cannot be stored.
+        ValueError: where adc is not (T, leads), a sample does not fit into 12 bits, or an
+            annotation cannot be stored.
     """
+    if record.adc.ndim != 2 or record.adc.shape[1] != len(record.leads):
+        raise ValueError(f"adc must be (T, {len(record.leads)}) for the leads {record.leads}, "
+                         f"received {record.adc.shape}: one column a lead")
     path = Path(folder) / f"{record.name}.hea"
     path.with_suffix(".dat").write_bytes(encode_212(record.adc.reshape(-1)))
     write_annotations(path.with_suffix(".atr"), record.samples, record.symbols, record.notes)
