@@ -66,6 +66,7 @@ _HOMES = {
     "NyangNyangDataset": "data.dataset",
     "NyangTransform": "data.transforms",
     "Optimizer": "training.optimizer",
+    "Parallel": "model.parallel",
     "Parameter": "model.core",
     "Parts": "model.core",
     "Pool2d": "model.pool",

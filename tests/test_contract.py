@@ -30,6 +30,7 @@ from nyang_edu import (
     MaxPool2d,
     NyangFlow,
     NyangModel,
+    Parallel,
     Pool2d,
     ReLU,
     Residual,
@@ -58,6 +59,9 @@ LAYERS = {
     "Flatten": (Flatten, (3, 2, 2, 3)),
     "NyangFlow": (
         lambda: NyangFlow(Linear(4, 6, rng=seeded()), Tanh(), Linear(6, 2, rng=seeded())), (3, 4)),
+    "Parallel": (
+        lambda: Parallel(Linear(4, 3, rng=seeded()), NyangFlow(), Tanh()), (3, 4)),
+    "Parallel along the samples": (lambda: Parallel(ReLU(), Tanh(), axis=0), (3, 4)),
     "Residual": (
         lambda: Residual(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded()), Tanh()), (3, 4)),
     "Residual without a shortcut": (lambda: Residual(Linear(4, 4, rng=seeded())), (3, 4)),
