@@ -1,5 +1,5 @@
 # Exported from chapter 16. Change the notebook, then export again.
-"""Branches side by side: the container of Inception blocks, and of heads that only train."""
+"""Branches side by side: the container of inception blocks, and of heads that only train."""
 
 import numpy as np
 
@@ -72,3 +72,23 @@ class Parallel(NyangModel):
         for share in shares[1:]:
             dx = elementwise(np.add, dx, share)  # not +=, a branch may hand on what it received
         return dx
+
+
+class Auxiliary(Parallel):
+    """In training, run heads beside a trunk, rows joined; in eval mode, the trunk alone.
+
+    Shapes: x, any → out (N · number of branches, …) in training, the trunk's rows first;
+    (N, …) in eval mode.
+
+    Raises:
+        ValueError: in forward, where the outputs differ in more than their rows.
+
+    Source: Szegedy et al., Going deeper with convolutions (2015), section 5.
+    """
+
+    def __init__(self, trunk, *heads):
+        super().__init__(trunk, *heads, axis=0)
+
+    def active(self):
+        """List the branches that run: all in training, the trunk in eval mode."""
+        return self.branches if self.training else self.branches[:1]
