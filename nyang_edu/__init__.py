@@ -148,6 +148,7 @@ _HOMES = {
     "grouped_weight_matrix": "model.conv",
     "he_normal": "utility.init",
     "he_uniform": "utility.init",
+    "holds_layers": "model.watch",
     "im2col": "utility.windows",
     "image_to_array": "data.dataset",
     "inception": "model.zoo.googlenet",

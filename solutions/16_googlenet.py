@@ -99,8 +99,8 @@ def draw_parallel(ax):
         ax.text(3.4, y, name, ha="center", va="center")
         arrow((0.8, 0.25 * y), (2.6, y)), arrow((4.2, y), (6.2, 0.25 * y))
         for x, forward, backward in [(1.5, "[1, 2]", share), (5.4, out, back)]:
-            ax.text(x, y + 0.1, forward, ha="center", color=GREY)
-            ax.text(x, y - 0.5 if y < 0 else y - 0.15, backward, ha="center", color=ORANGE, va="center")
+            ax.text(x, 1.12 * y + 0.14, forward, ha="center", va="center", color=GREY)
+            ax.text(x, 1.12 * y - 0.14, backward, ha="center", va="center", color=ORANGE)
     ax.add_patch(plt.Rectangle((6.3, -0.45), 1.1, 0.9, facecolor="white", edgecolor=BLUE))
     ax.text(6.85, 0, "join", ha="center", va="center")
     arrow((-1.2, 0), (0.6, 0)), arrow((7.5, 0), (9.6, 0))
@@ -417,9 +417,13 @@ class Parallel(reference):
 # # dx is the sum of all shares, a new array
 # ```
 
+# %% [markdown]
+# The same against central differences, with a convolution, a BatchNorm and a pooling side by side:
+
 # %% tags=["nbval-check-output"]
 draw = np.random.default_rng(0)
-block = Parallel(Conv2d(2, 3, 1, rng=draw), NyangFlow(Conv2d(2, 2, 3, padding=1, rng=draw), BatchNorm2d(2)), MaxPool2d(3, 1, 1))
+chain = NyangFlow(Conv2d(2, 2, 3, padding=1, bias=False, rng=draw), BatchNorm2d(2))
+block = Parallel(Conv2d(2, 3, 1, rng=draw), chain, MaxPool2d(3, 1, 1))
 errors = gradcheck(block, draw.normal(size=(3, 2, 5, 5)))
 print(f"{len(errors)} gradients, all within 1e-6: {max(errors.values()) < 1e-6}")
 
@@ -539,18 +543,16 @@ def draw_block(ax, row):
     c1, r3, c3, r5, c5, pool = row
     columns = [[("1 × 1", c1)], [("1 × 1", r3), ("3 × 3", c3)], [("1 × 1", r5), ("5 × 5", c5)], [("max 3 × 3", ""), ("1 × 1", pool)]]
     for x, boxes in zip((0, 2, 4, 6), columns):
-        tops = [0.9] if len(boxes) == 1 else [0.3, 1.5]
-        for y, (name, width) in zip(tops, boxes):
+        ax.plot([x, x], [-0.3, 2.6], color=GREY, lw=1.5, zorder=0)
+        for y, (name, width) in zip([0.9] if len(boxes) == 1 else [0.2, 1.5], boxes):
             colour = GREEN if name.startswith("max") else ORANGE if name == "1 × 1" and len(boxes) > 1 else BLUE
-            ax.add_patch(plt.Rectangle((x - 0.75, y), 1.5, 0.7, facecolor=PALE[colour], edgecolor=colour))
-            ax.text(x, y + 0.35, f"{name}\n{width}".strip(), ha="center", va="center", fontsize=9)
-        if len(boxes) == 2:
-            ax.plot([x, x], [1.0, 1.5], color=GREY, lw=1.5)
-        ax.plot([3, x], [-0.6, tops[0]], color=GREY, lw=1.5, zorder=0)
-        ax.plot([x, 3], [tops[-1] + 0.7, 2.9], color=GREY, lw=1.5, zorder=0)
-    ax.text(3, -0.65, "x", ha="center", va="top")
-    ax.text(3, 2.95, f"joined: {c1} + {c3} + {c5} + {pool} = {c1 + c3 + c5 + pool} channels", ha="center", va="bottom")
-    ax.set(xlim=(-1, 7), ylim=(-1.1, 3.4))
+            ax.add_patch(plt.Rectangle((x - 0.75, y), 1.5, 0.8, facecolor=PALE[colour], edgecolor=colour))
+            ax.text(x, y + 0.4, f"{name}\n{width}".strip(), ha="center", va="center", fontsize=9)
+    for y, end in [(-0.3, -0.7), (2.6, 3.0)]:
+        ax.plot([0, 6], [y, y], color=GREY, lw=1.5), ax.plot([3, 3], [y, end], color=GREY, lw=1.5)
+    ax.text(3, -0.8, "x", ha="center", va="top")
+    ax.text(3, 3.1, f"joined: {c1} + {c3} + {c5} + {pool} = {c1 + c3 + c5 + pool} channels", ha="center", va="bottom")
+    ax.set(xlim=(-1, 7), ylim=(-1.2, 3.5))
     ax.axis("off")
 
 
@@ -1234,8 +1236,8 @@ for name in ("0.0.weight", "5.2.1.0.weight", "15.3.1.1.running_mean", "18.bias")
     print(f"{name:24s} → {names[name]}")
 
 # %% [markdown]
-# The parameters are torchvision's, and so are the names: weights trained with PyTorch can be loaded. Two thirds of the multiplications happen before block 4a, on large maps, but most
-# parameters lie in the late, wide blocks.
+# The parameters are torchvision's, and so are the names: weights trained with PyTorch can be loaded. More than half of the multiplications happen before block 4a, on large maps, but most
+# parameters lie in what comes after it.
 #
 # ### How three gradients meet
 #
@@ -1275,7 +1277,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# A head's gradient begins at its fork and runs back from there. (The weight 0.3 is included.) But look at the blue line. Nothing dies on the way: BatchNorm sees to it, and the paper did not have it. Here the first layers would do without the heads.
+# A head's gradient begins at its fork and runs back from there. (The weight 0.3 is included.) But look at the blue line. The main gradient does not die on its way back, it grows: BatchNorm sees to it, and the paper did not have it. Here the first layers would do without the heads.
 # The same authors found later that leaving out the lower head made no difference, and took the remaining one for a regulariser (Szegedy et al., 2016, section 4).
 #
 # ### Exercise 8 ★: break it and say why
@@ -1468,29 +1470,32 @@ print(f"the animals cover {masks[3000:].mean():.0%} of their pictures, and {on_a
 branches = ["1 × 1", "3 × 3", "5 × 5", "pooling"]
 
 
-def without(place, row, branch):
-    """Accuracy where one branch of the block at this place of the path returns zeros."""
-    maps = NyangFlow(*path[:place + 1])(animals[3000:])
-    stop = sum(widths(row)[:branch + 1]) // 8
-    maps[:, stop - widths(row)[branch] // 8:stop] = 0
-    return (NyangFlow(*path[place + 1:])(maps).argmax(axis=1) == kinds[3000:]).mean()
+def without_branches(place, row):
+    """Accuracy with each branch in turn of the block at this place of the path switched off."""
+    maps, rest, shares, stop = NyangFlow(*path[:place + 1])(animals[3000:]), NyangFlow(*path[place + 1:]), [], 0
+    for width in widths(row):
+        start, stop = stop, stop + width // 8
+        silenced = maps.copy()
+        silenced[:, start:stop] = 0
+        shares.append((rest(silenced).argmax(axis=1) == kinds[3000:]).mean())
+    return shares
 
 
 block_places = [place for place, layer in enumerate(path) if isinstance(layer, Parallel)]
 with no_memory():
-    kept = np.array([[without(place, row, branch) for place, row in zip(block_places, TABLE.values())] for branch in range(4)])
+    accuracies = np.array([without_branches(place, row) for place, row in zip(block_places, TABLE.values())]).T  # (4, 9)
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 2.6))
-picture = ax.imshow(kept, cmap="viridis", vmin=0.5, vmax=1, aspect="auto")
-for (row, column), value in np.ndenumerate(kept):
+ax.imshow(accuracies, cmap="viridis", vmin=0.5, vmax=1, aspect="auto")
+for (row, column), value in np.ndenumerate(accuracies):
     ax.text(column, row, f"{value:.0%}", ha="center", va="center", color="white" if value < 0.85 else "black")
 ax.set(xticks=range(9), xticklabels=TABLE, yticks=range(4), yticklabels=branches, title="accuracy with one branch switched off")
 ax.grid(False)
 plt.show()
 
 # %% [markdown]
-# Dark fields are branches that the network cannot do without. Bright ones are hardly missed: the others say the same.
+# Dark fields are branches that the network cannot do without. Bright ones are hardly missed: the others say the same. Which kernel size was right, then? Mind the widths: in no block is a branch wider than the 3 × 3.
 #
 # ## Against PyTorch
 #

@@ -12,6 +12,7 @@ from nyang_edu import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    Auxiliary,
     AvgPool1d,
     AvgPool2d,
     BatchNorm,
@@ -61,6 +62,9 @@ LAYERS = {
         lambda: NyangFlow(Linear(4, 6, rng=seeded()), Tanh(), Linear(6, 2, rng=seeded())), (3, 4)),
     "Parallel": (
         lambda: Parallel(Linear(4, 3, rng=seeded()), NyangFlow(), Tanh()), (3, 4)),
+    "Auxiliary": (
+        lambda: Auxiliary(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded())), (3, 4)),
+    "Auxiliary in eval": (lambda: Auxiliary(Tanh(), ReLU()).eval(), (3, 4)),
     "Parallel along the samples": (lambda: Parallel(ReLU(), Tanh(), axis=0), (3, 4)),
     "Residual": (
         lambda: Residual(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded()), Tanh()), (3, 4)),
