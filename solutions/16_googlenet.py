@@ -686,7 +686,7 @@ mistake("the branches stand in a row", "A NyangFlow sends one branch's output in
 
 # %%
 #| export model.zoo.googlenet
-TABLE = {  # block: 1×1, 3×3 reduced, 3×3, 5×5 reduced, 5×5, pooling projected
+GOOGLENET_BLOCKS = {  # block: 1×1, 3×3 reduced, 3×3, 5×5 reduced, 5×5, pooling projected
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -778,8 +778,8 @@ def widths(row):
     return row[0], row[2], row[4], row[5]
 
 
-blocks = inceptions(192, TABLE.values(), rng=np.random.default_rng(0))
-for (name, row), block in zip(TABLE.items(), blocks):
+blocks = inceptions(192, GOOGLENET_BLOCKS.values(), rng=np.random.default_rng(0))
+for (name, row), block in zip(GOOGLENET_BLOCKS.items(), blocks):
     taken, size = block[0][0].weight.data.shape[1], sum(p.data.size for p in block.parameters())
     print(f"block {name} takes {taken:4d} channels, returns {sum(widths(row)):4d}, has {size:>9,} parameters")
 
@@ -1160,7 +1160,7 @@ def googlenet(num_classes=1000, rng=None, *, aux_logits=False, dropout=0.2, drop
     stem = [basic_conv(3, 64, 7, 2, rng), MaxPool2d(3, 2, ceil_mode=True),
             basic_conv(64, 64, 1, rng=rng), basic_conv(64, 192, 3, rng=rng),
             MaxPool2d(3, 2, ceil_mode=True)]
-    blocks = inceptions(192, TABLE.values(), 3, rng)
+    blocks = inceptions(192, GOOGLENET_BLOCKS.values(), 3, rng)
     tail = [GlobalAvgPool(), Dropout(dropout, rng=rng), Linear(1024, num_classes, rng=rng)]
     heads = [auxiliary_head(channels, num_classes, dropout=dropout_aux, rng=rng)
              for channels in (512, 528)] if aux_logits else (None, None)
@@ -1175,8 +1175,8 @@ def googlenet_small(num_classes=10, rng=None, *, in_channels=3, shrink=8, aux_lo
     """
     rng = rng or np.random.default_rng()
     stem = [basic_conv(in_channels, 192 // shrink, 3, rng=rng), MaxPool2d(3, 2, ceil_mode=True)]
-    blocks = inceptions(192 // shrink, [[n // shrink for n in row] for row in TABLE.values()], 5,
-                        rng)
+    rows = [[n // shrink for n in row] for row in GOOGLENET_BLOCKS.values()]
+    blocks = inceptions(192 // shrink, rows, 5, rng)
     tail = [GlobalAvgPool(), Dropout(dropout, rng=rng),
             Linear(1024 // shrink, num_classes, rng=rng)]
     heads = [auxiliary_head(channels // shrink, num_classes, 128 // shrink, 1024 // shrink,
@@ -1206,7 +1206,7 @@ def auxiliary_heads(model):
 def googlenet_torchvision_names(model):
     """Return {name in model.state_dict(): torchvision's name} for a GoogLeNet, small ones too."""
     path = main_path(model)
-    inside = [f"inception{name}" for name in TABLE]
+    inside = [f"inception{name}" for name in GOOGLENET_BLOCKS]
     parts = ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"][:len(path) - 14]
     parts += [*inside[:2], "maxpool3", *inside[2:7], "maxpool4", *inside[7:]]
     pairs = [*zip([*parts, "avgpool", "dropout", "fc"], path, strict=True),
@@ -1266,7 +1266,7 @@ print("the three add up:", all(np.allclose(sum(parts), whole) for *parts, whole 
 
 # %%
 wide = [k for k, one in enumerate(model.parameters()) if one.data.shape[2:] == (3, 3)]
-places = ["stem", *TABLE]
+places = ["stem", *GOOGLENET_BLOCKS]
 fig, ax = plt.subplots(figsize=(8, 3))
 for label, parts, colour in [("the main loss", alone[0], BLUE), ("the head behind 4d", alone[1], ORANGE), ("the head behind 4a", alone[2], GREEN)]:
     norms = [np.linalg.norm(parts[k]) for k in wide]
@@ -1347,7 +1347,7 @@ def naive_channels(in_channels, added, n):
 
 # %% tags=["nbval-check-output"]
 into, wide, reduced, naive = 192, 192, 0, 0
-for size, row in zip([28] * 2 + [14] * 5 + [7] * 2, TABLE.values()):
+for size, row in zip([28] * 2 + [14] * 5 + [7] * 2, GOOGLENET_BLOCKS.values()):
     reduced += block_multiplies(size, into, row)
     naive += block_multiplies(size, wide, row, reduced=False)
     into, wide = sum(widths(row)), naive_channels(wide, sum(widths(row)[:3]), 1)
@@ -1483,14 +1483,14 @@ def without_branches(place, row):
 
 block_places = [place for place, layer in enumerate(path) if isinstance(layer, Parallel)]
 with no_memory():
-    accuracies = np.array([without_branches(place, row) for place, row in zip(block_places, TABLE.values())]).T  # (4, 9)
+    accuracies = np.array([without_branches(place, row) for place, row in zip(block_places, GOOGLENET_BLOCKS.values())]).T  # (4, 9)
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 2.6))
 ax.imshow(accuracies, cmap="viridis", vmin=0.5, vmax=1, aspect="auto")
 for (row, column), value in np.ndenumerate(accuracies):
     ax.text(column, row, f"{value:.0%}", ha="center", va="center", color="white" if value < 0.85 else "black")
-ax.set(xticks=range(9), xticklabels=TABLE, yticks=range(4), yticklabels=branches, title="accuracy with one branch switched off")
+ax.set(xticks=range(9), xticklabels=GOOGLENET_BLOCKS, yticks=range(4), yticklabels=branches, title="accuracy with one branch switched off")
 ax.grid(False)
 plt.show()
 
@@ -1531,7 +1531,7 @@ def torch_googlenet_small(classes):
                      fc2=nn.Linear(128, classes))
 
     parts, channels = {"conv1": conv(3, 24, 3), "maxpool1": nn.MaxPool2d(3, 2, ceil_mode=True)}, 24
-    for name, row in TABLE.items():
+    for name, row in GOOGLENET_BLOCKS.items():
         if name in ("4a", "5a"):
             parts[f"maxpool{name[0]}"] = nn.MaxPool2d(3 if name == "4a" else 2, 2, ceil_mode=True)
         parts[f"inception{name}"] = block(channels, *[n // 8 for n in row])

@@ -39,7 +39,7 @@ def inception(in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj, w
         NyangFlow(MaxPool2d(3, 1, 1), conv(in_channels, pool_proj, 1)))
 
 
-TABLE = {  # block: 1×1, 3×3 reduced, 3×3, 5×5 reduced, 5×5, pooling projected
+GOOGLENET_BLOCKS = {  # block: 1×1, 3×3 reduced, 3×3, 5×5 reduced, 5×5, pooling projected
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -112,7 +112,7 @@ def googlenet(num_classes=1000, rng=None, *, aux_logits=False, dropout=0.2, drop
     stem = [basic_conv(3, 64, 7, 2, rng), MaxPool2d(3, 2, ceil_mode=True),
             basic_conv(64, 64, 1, rng=rng), basic_conv(64, 192, 3, rng=rng),
             MaxPool2d(3, 2, ceil_mode=True)]
-    blocks = inceptions(192, TABLE.values(), 3, rng)
+    blocks = inceptions(192, GOOGLENET_BLOCKS.values(), 3, rng)
     tail = [GlobalAvgPool(), Dropout(dropout, rng=rng), Linear(1024, num_classes, rng=rng)]
     heads = [auxiliary_head(channels, num_classes, dropout=dropout_aux, rng=rng)
              for channels in (512, 528)] if aux_logits else (None, None)
@@ -127,8 +127,8 @@ def googlenet_small(num_classes=10, rng=None, *, in_channels=3, shrink=8, aux_lo
     """
     rng = rng or np.random.default_rng()
     stem = [basic_conv(in_channels, 192 // shrink, 3, rng=rng), MaxPool2d(3, 2, ceil_mode=True)]
-    blocks = inceptions(192 // shrink, [[n // shrink for n in row] for row in TABLE.values()], 5,
-                        rng)
+    rows = [[n // shrink for n in row] for row in GOOGLENET_BLOCKS.values()]
+    blocks = inceptions(192 // shrink, rows, 5, rng)
     tail = [GlobalAvgPool(), Dropout(dropout, rng=rng),
             Linear(1024 // shrink, num_classes, rng=rng)]
     heads = [auxiliary_head(channels // shrink, num_classes, 128 // shrink, 1024 // shrink,
@@ -154,7 +154,7 @@ def auxiliary_heads(model):
 def googlenet_torchvision_names(model):
     """Return {name in model.state_dict(): torchvision's name} for a GoogLeNet, small ones too."""
     path = main_path(model)
-    inside = [f"inception{name}" for name in TABLE]
+    inside = [f"inception{name}" for name in GOOGLENET_BLOCKS]
     parts = ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"][:len(path) - 14]
     parts += [*inside[:2], "maxpool3", *inside[2:7], "maxpool4", *inside[7:]]
     pairs = [*zip([*parts, "avgpool", "dropout", "fc"], path, strict=True),
