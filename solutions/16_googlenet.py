@@ -502,7 +502,7 @@ mistake("the two convolutions are multiplied", "One works after the other. What 
 # ```
 
 # %% [markdown]
-# The paper's block 4a works on 14 × 14 maps of 480 channels. Its 5 × 5 branch returns 48 of them. How narrow should it be in the middle?
+# The paper's block 4a works on 14 × 14 maps of 480 channels. Its 5 × 5 branch returns 48. How narrow should it be in the middle?
 
 # %%
 narrow = np.arange(4, 129)
