@@ -1134,25 +1134,34 @@ def forked(layers, head):
     return layers if head is None else [Auxiliary(NyangFlow(*layers), head)]
 
 
-def assemble(stem, blocks, tail, heads=(None, None)):
+def assemble(stem, num_classes, rng, *, widest, shrink=1, aux_logits=False, dropout=0.2,
+             dropout_aux=0.7):
     """Wire stem → 3a 3b → pool → 4a … 4e → pool → 5a 5b → tail, with heads behind 4a and 4d.
 
     Args:
-        stem, tail: lists of layers.
-        blocks: the nine inception blocks.
-        heads: two auxiliary heads, or None for each.
+        stem: a list of layers that returns 192 // shrink channels.
+        num_classes, rng, aux_logits: as googlenet; dropout, dropout_aux: of the tail, the heads.
+        widest: the large kernel's size; shrink: what the paper's widths are divided by.
     """
+    rows = [[n // shrink for n in row] for row in GOOGLENET_BLOCKS.values()]
+    blocks = inceptions(192 // shrink, rows, widest, rng)
+    tail = [GlobalAvgPool(), Dropout(dropout, rng=rng),
+            Linear(1024 // shrink, num_classes, rng=rng)]
+    heads = [auxiliary_head(channels // shrink, num_classes, 128 // shrink, 1024 // shrink,
+                            dropout_aux, rng)
+             for channels in (512, 528)] if aux_logits else (None, None)
     end = [blocks[6], MaxPool2d(2, 2, ceil_mode=True), *blocks[7:], *tail]
     middle = [*blocks[3:6], *forked(end, heads[1])]
     return NyangFlow(*stem, *blocks[:2], MaxPool2d(3, 2, ceil_mode=True), blocks[2],
                      *forked(middle, heads[0]))
 
 
-def googlenet(num_classes=1000, rng=None, *, aux_logits=False, dropout=0.2, dropout_aux=0.7):
+def googlenet(num_classes=1000, rng=None, *, aux_logits=False, **settings):
     """Build GoogLeNet for 224×224 images: 6,624,904 parameters with 1000 classes.
 
     Shapes: x (N, 3, H, W) → logits (N, num_classes); with aux_logits (6,379,984 parameters
     more) in training (3·N, num_classes): the main head, the second, the first; see AuxiliaryLoss.
+    settings: dropout and dropout_aux of assemble.
 
     Source: Szegedy et al. (2015), table 1; BatchNorm and kernel sizes as in torchvision.
     """
@@ -1160,29 +1169,19 @@ def googlenet(num_classes=1000, rng=None, *, aux_logits=False, dropout=0.2, drop
     stem = [basic_conv(3, 64, 7, 2, rng), MaxPool2d(3, 2, ceil_mode=True),
             basic_conv(64, 64, 1, rng=rng), basic_conv(64, 192, 3, rng=rng),
             MaxPool2d(3, 2, ceil_mode=True)]
-    blocks = inceptions(192, GOOGLENET_BLOCKS.values(), 3, rng)
-    tail = [GlobalAvgPool(), Dropout(dropout, rng=rng), Linear(1024, num_classes, rng=rng)]
-    heads = [auxiliary_head(channels, num_classes, dropout=dropout_aux, rng=rng)
-             for channels in (512, 528)] if aux_logits else (None, None)
-    return assemble(stem, blocks, tail, heads)
+    return assemble(stem, num_classes, rng, widest=3, aux_logits=aux_logits, **settings)
 
 
 def googlenet_small(num_classes=10, rng=None, *, in_channels=3, shrink=8, aux_logits=False,
-                    dropout=0.2, dropout_aux=0.7):
+                    **settings):
     """Build GoogLeNet for 32×32 images, its widths divided by shrink, its wide kernels 5×5.
 
     shrink: 1, 2, 4 or 8. Shapes and the other arguments as googlenet.
     """
     rng = rng or np.random.default_rng()
     stem = [basic_conv(in_channels, 192 // shrink, 3, rng=rng), MaxPool2d(3, 2, ceil_mode=True)]
-    rows = [[n // shrink for n in row] for row in GOOGLENET_BLOCKS.values()]
-    blocks = inceptions(192 // shrink, rows, 5, rng)
-    tail = [GlobalAvgPool(), Dropout(dropout, rng=rng),
-            Linear(1024 // shrink, num_classes, rng=rng)]
-    heads = [auxiliary_head(channels // shrink, num_classes, 128 // shrink, 1024 // shrink,
-                            dropout_aux, rng)
-             for channels in (512, 528)] if aux_logits else (None, None)
-    return assemble(stem, blocks, tail, heads)
+    return assemble(stem, num_classes, rng, widest=5, shrink=shrink, aux_logits=aux_logits,
+                    **settings)
 
 # %% [markdown]
 # The names for PyTorch's library torchvision, and `main_path`: the layers that run in eval mode, in a row, as if the heads had never been there.

@@ -168,48 +168,55 @@ def torch_googlenet(aux_logits):
     return model.eval()
 
 
-def named(nn, **parts):
+def named(**parts):
+    from torch import nn
+
     flow = nn.Sequential()
     for name, part in parts.items():
         flow.add_module(name, part)
     return flow
 
 
+def torch_conv(i, o, k, s=1):
+    from torch import nn
+
+    return named(conv=nn.Conv2d(i, o, k, s, k // 2, bias=False),
+                 bn=nn.BatchNorm2d(o, eps=1e-3), relu=nn.ReLU())
+
+
+def torch_block(torch, i, c1, r3, c3, r5, c5, pool):
+    class Block(torch.nn.ModuleDict):
+        def forward(self, x):
+            return torch.cat([branch(x) for branch in self.values()], 1)
+
+    return Block({
+        "branch1": torch_conv(i, c1, 1),
+        "branch2": torch.nn.Sequential(torch_conv(i, r3, 1), torch_conv(r3, c3, 3)),
+        "branch3": torch.nn.Sequential(torch_conv(i, r5, 1), torch_conv(r5, c5, 3)),
+        "branch4": torch.nn.Sequential(torch.nn.MaxPool2d(3, 1, 1), torch_conv(i, pool, 1))})
+
+
+def torch_head(nn, i):
+    return named(pool=nn.AdaptiveAvgPool2d(4), conv=torch_conv(i, 128, 1), flat=nn.Flatten(),
+                 fc1=nn.Linear(2048, 1024), relu=nn.ReLU(), fc2=nn.Linear(1024, 1000))
+
+
 def written_here(torch, aux_logits):
     """Write GoogLeNet down with torchvision's names; in training it returns three logits."""
     nn = torch.nn
 
-    def conv(i, o, k, s=1):
-        return named(nn, conv=nn.Conv2d(i, o, k, s, k // 2, bias=False),
-                     bn=nn.BatchNorm2d(o, eps=1e-3), relu=nn.ReLU())
-
-    class Block(nn.Module):
-        def __init__(self, i, c1, r3, c3, r5, c5, pool):
-            super().__init__()
-            self.branch1 = conv(i, c1, 1)
-            self.branch2 = nn.Sequential(conv(i, r3, 1), conv(r3, c3, 3))
-            self.branch3 = nn.Sequential(conv(i, r5, 1), conv(r5, c5, 3))
-            self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(i, pool, 1))
-
-        def forward(self, x):
-            return torch.cat([branch(x) for branch in self.children()], 1)
-
-    def head(i):
-        return named(nn, pool=nn.AdaptiveAvgPool2d(4), conv=conv(i, 128, 1), flat=nn.Flatten(),
-                     fc1=nn.Linear(2048, 1024), relu=nn.ReLU(), fc2=nn.Linear(1024, 1000))
-
     def pool(k=3):
         return nn.MaxPool2d(k, 2, ceil_mode=True)
 
-    parts = dict(conv1=conv(3, 64, 7, 2), maxpool1=pool(), conv2=conv(64, 64, 1),
-                 conv3=conv(64, 192, 3), maxpool2=pool())
+    parts = dict(conv1=torch_conv(3, 64, 7, 2), maxpool1=pool(), conv2=torch_conv(64, 64, 1),
+                 conv3=torch_conv(64, 192, 3), maxpool2=pool())
     channels = 192
     for name, row in zoo.GOOGLENET_BLOCKS.items():
         parts |= {"4a": {"maxpool3": pool()}, "5a": {"maxpool4": pool(2)}}.get(name, {})
-        parts[f"inception{name}"] = Block(channels, *row)
+        parts[f"inception{name}"] = torch_block(torch, channels, *row)
         channels = row[0] + row[2] + row[4] + row[5]
     parts |= dict(avgpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(1024, 1000))
-    heads = dict(aux1=head(512), aux2=head(528)) if aux_logits else {}
+    heads = dict(aux1=torch_head(nn, 512), aux2=torch_head(nn, 528)) if aux_logits else {}
     return wired(torch, parts, heads)
 
 
