@@ -81,7 +81,7 @@ for size, found in maps.items():
     print(f"kernel {size} × {size} sees best the thing of side {max(seen, key=seen.get)}")
 
 # %% [markdown]
-# Each kernel finds the thing of its own size, and is nearly blind to the others. A cat may fill the picture or sit far away. So which size should a layer take?
+# Each kernel sees best what has its own size. The others drown in the noise, or blur. A cat may fill the picture or sit far away. So which size should a layer take?
 # The answer of GoogLeNet: all of them, side by side. The next layer chooses.
 #
 # ## Idea: a fork by hand
@@ -148,7 +148,7 @@ plt.show()
 #
 # A memory is a stack (03): visit the branches in reverse on the way back. And a branch may hand on the very array that it received, so write into none.
 #
-# The cells begin the modules of the container, of the loss, and of the network.
+# The next three cells begin the modules of the container, of the loss, and of the network.
 
 # %%
 #| default_exp model.parallel
@@ -1276,7 +1276,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# A head's gradient begins at its fork and runs back from there. (The weight 0.3 is included.) But look at the blue line. The main gradient does not die on its way back, it grows: BatchNorm sees to it, and the paper did not have it. Here the first layers would do without the heads.
+# A head's gradient begins at its fork and runs back from there. (The weight 0.3 is included.) But look at the blue line. With a BatchNorm behind every convolution the main gradient does not die on its way back, it grows. The paper did not have BatchNorm. Here the first layers would do without the heads.
 # The same authors found later that leaving out the lower head made no difference, and took the remaining one for a regulariser (Szegedy et al., 2016, section 4).
 #
 # ### Exercise 8 ★: break it and say why
