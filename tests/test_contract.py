@@ -12,6 +12,7 @@ from nyang_edu import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    Auxiliary,
     AvgPool1d,
     AvgPool2d,
     BatchNorm,
@@ -30,6 +31,7 @@ from nyang_edu import (
     MaxPool2d,
     NyangFlow,
     NyangModel,
+    Parallel,
     Pool2d,
     ReLU,
     Residual,
@@ -58,6 +60,12 @@ LAYERS = {
     "Flatten": (Flatten, (3, 2, 2, 3)),
     "NyangFlow": (
         lambda: NyangFlow(Linear(4, 6, rng=seeded()), Tanh(), Linear(6, 2, rng=seeded())), (3, 4)),
+    "Parallel": (
+        lambda: Parallel(Linear(4, 3, rng=seeded()), NyangFlow(), Tanh()), (3, 4)),
+    "Auxiliary": (
+        lambda: Auxiliary(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded())), (3, 4)),
+    "Auxiliary in eval": (lambda: Auxiliary(Tanh(), ReLU()).eval(), (3, 4)),
+    "Parallel along the samples": (lambda: Parallel(ReLU(), Tanh(), axis=0), (3, 4)),
     "Residual": (
         lambda: Residual(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded()), Tanh()), (3, 4)),
     "Residual without a shortcut": (lambda: Residual(Linear(4, 4, rng=seeded())), (3, 4)),
@@ -109,7 +117,7 @@ def case(request):
 
 
 def test_every_layer_of_the_package_is_here():
-    exported = {getattr(nyang_edu, name) for name in nyang_edu.__all__}
+    exported = [getattr(nyang_edu, name) for name in nyang_edu.__all__]  # some have no hash
     layers = {c for c in exported if inspect.isclass(c) and issubclass(c, NyangModel)}
     tested = {type(make()) for make, _ in LAYERS.values()}
     assert layers - tested == {NyangModel, Pool2d}

@@ -11,6 +11,7 @@ from nyang_edu import (
     Linear,
     MaxPool2d,
     NyangFlow,
+    Parallel,
     ReLU,
 )
 from nyang_edu.model.watch import watch_layers
@@ -39,6 +40,13 @@ def test_depth_gathers_the_layers_of_a_part():
     assert [row["name"] for row in rows] == list("01234")
     assert rows[4]["layer"] == "NyangFlow" and rows[4]["output"] == (10,)
     assert rows[4]["parameters"] == 1290
+
+
+def test_a_row_of_branches_has_the_joined_shape():
+    rows = NyangFlow(Parallel(ReLU(), NyangFlow(Conv2d(3, 5, 1)))).summary((3, 4, 4), depth=1).rows
+    assert [(row["name"], row["layer"], row["output"]) for row in rows] == [
+        ("0", "Parallel", (8, 4, 4))]
+    assert rows[0]["parameters"] == 20 and rows[0]["multiply_adds"] == 15 * 16
 
 
 class Branches(NyangFlow):

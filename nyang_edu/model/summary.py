@@ -6,7 +6,7 @@ One forward pass of zeros is watched, so that no layer has to know its own outpu
 import numpy as np
 
 from nyang_edu.model.core import no_memory
-from nyang_edu.model.watch import modes_kept, watch_layers
+from nyang_edu.model.watch import holds_layers, modes_kept, watch_layers
 
 __all__ = ["Summary", "summarize"]
 
@@ -64,6 +64,10 @@ def summarize(model, input_shape, depth=None):
 
     def note(name, layer, inputs, out):
         key = ".".join(name.split(".")[:depth])
+        if holds_layers(layer):  # it adds nothing of its own, but its output is the row's
+            if key == name and key in rows:
+                rows[key]["output"] = out.shape[1:]
+            return
         row = rows.setdefault(key, dict(name=key, layer=_kind(model, key), output=None,
                                         parameters=0, multiply_adds=0, memory=0))
         fresh = [one for one in layer.parameters() if id(one) not in counted]
@@ -73,7 +77,7 @@ def summarize(model, input_shape, depth=None):
         row["multiply_adds"] += _multiply_adds(layer, inputs[0], out)
         row["memory"] += out.nbytes
 
-    with modes_kept(model), no_memory(), watch_layers(model, note):
+    with modes_kept(model), no_memory(), watch_layers(model, note, containers=True):
         model.eval()
         model(np.zeros((1, *input_shape), dtype))
     total = sum(one.data.size for one in model.parameters())

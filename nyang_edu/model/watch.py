@@ -4,7 +4,12 @@ import contextlib
 
 from nyang_edu.model.core import Parts
 
-__all__ = ["modes_kept", "watch_layers"]
+__all__ = ["holds_layers", "modes_kept", "watch_layers"]
+
+
+def holds_layers(layer):
+    """Tell a container from a layer that has no layers below it."""
+    return any(isinstance(part, Parts) for _, part in layer.named_children())
 
 
 @contextlib.contextmanager
@@ -31,7 +36,7 @@ def watch_layers(model, after, before=None, containers=False):
     """
     watched = {}
     for name, layer in model.named_layers():
-        if containers or not any(isinstance(part, Parts) for _, part in layer.named_children()):
+        if containers or not holds_layers(layer):
             watched.setdefault(id(layer), (name, layer))
     try:
         for name, layer in watched.values():
