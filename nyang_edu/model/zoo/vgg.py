@@ -46,7 +46,7 @@ def vgg_layers(config, batch_norm=False, rng=None):
     return NyangFlow(*layers)
 
 
-def vgg(depth, batch_norm, num_classes=1000, rng=None, dropout=0.5):
+def vgg(depth, batch_norm, num_classes=1000, rng=None, dropout=0.5, *, hidden=4096):
     """Build a VGG for 224×224 images, with torchvision's shapes and names.
 
     Args:
@@ -55,6 +55,7 @@ def vgg(depth, batch_norm, num_classes=1000, rng=None, dropout=0.5):
         num_classes: the number of logits.
         rng: the generator for weights and Dropout.
         dropout: the share that is left out behind each of the two hidden dense layers.
+        hidden: the width of those two.
 
     Shapes: x (N, 3, H, W), H and W at least 32 → logits (N, num_classes).
 
@@ -65,9 +66,9 @@ def vgg(depth, batch_norm, num_classes=1000, rng=None, dropout=0.5):
         features=vgg_layers(VGG_CONFIGS[depth], batch_norm, rng),
         avgpool=AdaptiveAvgPool2d(7), flatten=Flatten(),
         classifier=NyangFlow(
-            *dense_relu(512 * 7 * 7, 4096, rng), Dropout(dropout, rng=rng),
-            *dense_relu(4096, 4096, rng), Dropout(dropout, rng=rng),
-            Linear(4096, num_classes, rng=rng, init=init_for(None))))
+            *dense_relu(512 * 7 * 7, hidden, rng), Dropout(dropout, rng=rng),
+            *dense_relu(hidden, hidden, rng), Dropout(dropout, rng=rng),
+            Linear(hidden, num_classes, rng=rng, init=init_for(None))))
 
 
 def vgg_small(depth, num_classes=10, rng=None, *, batch_norm=True, width=64):
