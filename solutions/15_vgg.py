@@ -317,7 +317,7 @@ for name, channels, side in stages:
     depth, height = 4 + channels / 5, side / 224 * 100
     ax.add_patch(plt.Rectangle((left, -height / 2), depth, height, facecolor=PALE[BLUE], edgecolor=BLUE))
     ax.text(left + depth / 2, -62, f"{name}\n{channels} × {side}²", ha="center", va="top")
-    left += depth + 45
+    left += depth + (60 if name == "image" else 45)
 for size, name in [(4096, "dense"), (4096, "dense"), (1000, "logits")]:
     ax.add_patch(plt.Rectangle((left, -size / 82), 9, size / 41, facecolor=PALE[ORANGE], edgecolor=ORANGE))
     ax.text(left + 4, -62, f"{name}\n{size}", ha="center", va="top")
@@ -497,7 +497,11 @@ def dense_relu(in_features, out_features, rng):
     """List a dense layer and its ReLU."""
     return [Linear(in_features, out_features, rng=rng, init=init_for(ReLU)), ReLU()]
 
+# %% [markdown]
+# `alexnet_around` puts the parts together. Below it are the network of 224 × 224, and a small one for 32 × 32 with a first window of 5 × 5.
 
+# %%
+#| export model.zoo.alexnet
 def alexnet_around(features, channels, side, hidden, num_classes, rng, dropout):
     """Build features → side × side means → three dense layers with Dropout before two."""
     return NamedFlow(
@@ -507,7 +511,8 @@ def alexnet_around(features, channels, side, hidden, num_classes, rng, dropout):
             Dropout(dropout, rng=rng), *dense_relu(hidden, hidden, rng),
             Linear(hidden, num_classes, rng=rng, init=init_for(None))))
 
-
+# %%
+#| export model.zoo.alexnet
 def alexnet(num_classes=1000, rng=None, dropout=0.5):
     """Build AlexNet with torchvision's shapes and names: 61,100,840 parameters.
 
@@ -729,7 +734,7 @@ mistake("layers of equal width are counted once", "Two convolutions of 256 maps 
 # ```
 
 # %% [markdown]
-# The builders. `vgg_small` is for images of 32 × 32: five poolings leave one place, and one dense layer is enough.
+# The builders. First the large network, around the list of the wanted depth.
 
 # %%
 #| export model.zoo.vgg
@@ -757,7 +762,11 @@ def vgg(depth, batch_norm, num_classes=1000, rng=None, dropout=0.5, *, hidden=40
             *dense_relu(hidden, hidden, rng), Dropout(dropout, rng=rng),
             Linear(hidden, num_classes, rng=rng, init=init_for(None))))
 
+# %% [markdown]
+# `vgg_small` is for images of 32 × 32. Five poolings leave one place, and one dense layer is enough.
 
+# %%
+#| export model.zoo.vgg
 def vgg_small(depth, num_classes=10, rng=None, *, batch_norm=True, width=64):
     """Build a VGG for 32×32 images: width maps in the first stage, one dense layer.
 
@@ -768,7 +777,11 @@ def vgg_small(depth, num_classes=10, rng=None, *, batch_norm=True, width=64):
     return NamedFlow(features=vgg_layers(config, batch_norm, rng), pool=GlobalAvgPool(),
                      classifier=Linear(8 * width, num_classes, rng=rng, init=init_for(None)))
 
+# %% [markdown]
+# And one function for each name that torchvision has.
 
+# %%
+#| export model.zoo.vgg
 def vgg11(num_classes=1000, rng=None, dropout=0.5):
     """Build VGG-11: 132,863,336 parameters with 1000 classes."""
     return vgg(11, False, num_classes, rng, dropout)
@@ -788,7 +801,8 @@ def vgg13_bn(num_classes=1000, rng=None, dropout=0.5):
     """Build VGG-13 with BatchNorm: 133,053,736 parameters with 1000 classes."""
     return vgg(13, True, num_classes, rng, dropout)
 
-
+# %%
+#| export model.zoo.vgg
 def vgg16(num_classes=1000, rng=None, dropout=0.5):
     """Build VGG-16: 138,357,544 parameters with 1000 classes."""
     return vgg(16, False, num_classes, rng, dropout)
@@ -924,7 +938,7 @@ last = {name: losses[-25:].mean() for name, losses in curves.items()}
 print(f"the last 25 steps: the plain loss is more than twice as high: {bool(last['plain'] > 2 * last['with BatchNorm'])}")
 
 # %% [markdown]
-# The orange curve stays at the dotted line for a long time: a network that guesses. It does leave it in the end. Depth without BatchNorm is not impossible, it is slow and hard to start. Try other rates for the plain network, smaller and larger.
+# The orange curve lies on the dotted line: 150 steps, and the network still guesses. The green one starts wildly and then learns. One seed and one rate are no proof. Try `lr=0.005` and `lr=0.05` for the plain network, and more steps: depth without BatchNorm is not impossible, but hard to start.
 #
 # ## Use: a quarter of VGG-11
 #
@@ -937,14 +951,14 @@ histories = {"AlexNet": train(alex, lr=0.02), "VGG-11 with BatchNorm": train(mod
 print(histories["VGG-11 with BatchNorm"])
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.2))
+fig, ax = plt.subplots(figsize=(9, 3.2))
 for (name, history), colour in zip(histories.items(), [BLUE, GREEN]):
     ax.plot(history["epoch"], history["valid_accuracy"], "o-", color=colour, label=name)
 for (name, value), style in zip(reached.items(), ["--", "-."]):
     ax.axhline(value, color=GREY, ls=style, lw=1.2, label=f"{name}, after 5 epochs")
 ax.axhline(0.95, color=ORANGE, ls=":", label="the floor")
 ax.set(xlabel="epoch", ylabel="accuracy on new animals", xticks=history["epoch"], ylim=(0.45, 1.01))
-ax.legend(loc="center right")
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["nbval-check-output"]
@@ -1318,47 +1332,21 @@ def torch_vgg(depth, classes, width):
     return model
 
 # %% [markdown]
-# Same weights, same batch: the first loss has to agree. Then both go forward and backward in turns. Two libraries in one process disturb each other's threads, so each gets a single one. The last line is from the recorded run of
-# `python -m benchmarks`, which gives each a process of its own.
+# Same weights, same batch: the first loss has to agree. Then both go forward and backward in turns, each with a single thread, since two libraries in one process disturb each other. The last line is from the recorded run of
+# `python -m benchmarks`, at full width, which gives each a process of its own.
 
 # %%
-import json
-from pathlib import Path
-
-from nyang_edu.utility.team import set_threads, thread_count
-
-
-def compare_with_torch(rounds=3, width=32):
-    ours, theirs = vgg_small(11, 2, np.random.default_rng(0), width=width), torch_vgg(11, 2, width)
-    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()})
-    loss, tx, ty = CrossEntropyLoss(), torch.tensor(new[:64]), torch.tensor(kinds[3000:3064])
-    seconds, losses = [], []
-    for _ in range(rounds):
-        start = perf_counter()
-        value = loss(ours(new[:64]), kinds[3000:3064])
-        ours.backward(loss.backward())
-        middle = perf_counter()
-        torch_value = torch.nn.functional.cross_entropy(theirs(tx), ty)
-        torch_value.backward()
-        seconds.append((middle - start, perf_counter() - middle))
-        losses.append(abs(value - torch_value.item()))
-    assert losses[0] < 1e-4, f"the first losses differ by {losses[0]:.1e}"
-    print(f"the first losses agree to 1e-4: {losses[0] < 1e-4}")
-    return np.min(seconds[1:], axis=0)
-
+from nyang_edu.training.versus import recorded_ratio, versus_torch
 
 if torch is None:
     print("PyTorch is not installed: nothing to compare with")
 else:
-    threads = thread_count(), torch.get_num_threads()
-    set_threads(1), torch.set_num_threads(1)
-    mine, other = compare_with_torch()
-    set_threads(threads[0]), torch.set_num_threads(threads[1])
+    ours = vgg_small(11, 2, np.random.default_rng(0), width=32)
+    difference, mine, other = versus_torch(ours, torch_vgg(11, 2, 32), new[:64], kinds[3000:3064])
+    assert difference < 1e-4, f"the first losses differ by {difference:.1e}"
+    print(f"the first losses agree to 1e-4: {difference < 1e-4}")
     print(f"64 images, one thread: {mine:.2f} s here, {other:.2f} s in PyTorch, ratio {mine / other:.1f}")
-recorded = Path("../benchmarks/results/models.json")
-if recorded.exists():
-    row = json.loads(recorded.read_text(encoding="utf-8"))["vgg11_bn"]
-    print(f"recorded, full width, two threads, 10 classes: ratio {row['ratio_min']:.1f} to {row['ratio_max']:.1f}, median {row['ratio']:.1f}")
+print(recorded_ratio("vgg11_bn"))
 
 # %% [markdown]
 # ## Recap
