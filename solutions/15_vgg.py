@@ -858,11 +858,11 @@ for name, table in both.items():
 print(f"VGG-16 multiplies {both['VGG-16'][:, 1].sum() / both['AlexNet'][:, 1].sum():.0f} times as often as AlexNet")
 
 # %% [markdown]
-# Numbers over the bars are millions. One dense layer, D1, holds most of VGG-16. It reads 512 · 7 · 7 numbers, and for that it gets 4,096 weights each. GoogLeNet and ResNet will read the mean of each map instead, and need no such layer. The time goes into the second convolution of each early stage: many maps, still large.
+# Numbers over the bars are millions. One dense layer, D1, holds most of VGG-16. It reads 512 · 7 · 7 numbers, and for that it gets 4,096 weights each. GoogLeNet and ResNet will read the mean of each map instead, and need no such layer. The time is in the convolutions, and most of them take the same. A pooling quarters the places, the next stage has twice the maps on both sides of a layer, and the two cancel.
 #
 # ## Why depth needs BatchNorm
 #
-# Simonyan and Zisserman could not train VGG-16 from scratch. They trained VGG-11 first and started the deep ones from its layers (section 3.1). He initialisation (04) came a year later: it keeps the *size* of a signal. Is that enough?
+# Simonyan and Zisserman trained VGG-11 first, and started the deeper ones from its layers. Later they found that Xavier's initialisation can do without (their section 3.1). A good initialisation keeps the *size* of a signal (04). Is that enough?
 #
 # Send 64 animals through a fresh VGG-19 and look at each ReLU's output. How alike are two different animals? The cosine of their maps says so: 1 means that they point the same way.
 
@@ -942,10 +942,10 @@ print(f"the last 25 steps: the plain loss is more than twice as high: {bool(last
 #
 # ## Use: a quarter of VGG-11
 #
-# Back to the animals. AlexNet and VGG-11, both at a quarter of their width, so that they train here and now.
+# Back to the animals. AlexNet and VGG-11, both at a quarter of their width, so that they train here and now. So few features cannot spare every second one: AlexNet's Dropout is 0.2 here, not 0.5.
 
 # %%
-alex = alexnet_small(2, np.random.default_rng(0), width=16)
+alex = alexnet_small(2, np.random.default_rng(0), width=16, dropout=0.2)
 model = vgg_small(11, 2, np.random.default_rng(0), width=16)
 histories = {"AlexNet": train(alex, lr=0.02), "VGG-11 with BatchNorm": train(model, lr=0.1)}
 print(histories["VGG-11 with BatchNorm"])
@@ -975,7 +975,7 @@ for name, one in [("LeNet", lenet), ("AlexNet", alex), ("VGG-11 with BatchNorm",
     print(f"{name}: {size:,} parameters, {1 - reached[name]:.1%} of the new animals wrong")
 
 # %% [markdown]
-# Compare the weights with the mistakes. These networks are of about the same size, and *where* the weights stand makes the difference. AlexNet was made for a million images: its Dropout and its dense layers need more than five passes over 3,000.
+# Compare the weights with the mistakes. The three are of about the same size, so what counts is *where* the weights stand. Does AlexNet beat LeNet here? It was made for a million large photographs, and its plain layers take a while to start.
 #
 # ## What it looks at: Grad-CAM
 #
@@ -1115,57 +1115,63 @@ mistake("the heat is scaled to 1", "Return it as the formula says. Whoever draws
 # ```
 
 # %% [markdown]
-# The cut: behind the third stage, before its pooling. There are 8 × 8 places.
+# Where to cut? Behind the third stage of our VGG, before its pooling, there are 8 × 8 places. Behind the fourth there are 4 × 4. Try both.
 
 # %%
-front, back = model[0][:14], NyangFlow(model[0][14:], *model.layers[1:])
 new = cats_dogs_loaders(photos, kinds, 3000)[1].dataset.x  # (1000, 3, 32, 32)
 with no_memory():
     guess = model.eval()(new).argmax(axis=1)
-heat = grad_cam(front, back, new, guess)  # (1000, 8, 8)
-
-
-def draw_heat(ax, i):
-    ax.imshow(photos[3000 + i].mean(axis=2), cmap="gray")
-    ax.imshow(heat[i], cmap="inferno", alpha=0.55, extent=(-0.5, 31.5, 31.5, -0.5), interpolation="bilinear")
-
-
-shown = [0, 1, 2, 3, 4, 5, *np.flatnonzero(guess != kinds[3000:])[:2]]
-fig, axes = plt.subplots(2, 8, figsize=(11, 3.2))
-for i, (top, bottom) in zip(shown, axes.T):
-    top.imshow(photos[3000 + i])
-    top.set_title(f"{CLASSES[guess[i]]}, is {CLASSES[kinds[3000 + i]]}")
-    draw_heat(bottom, i)
-    top.axis("off"), bottom.axis("off")
-plt.show()
-large_heat = heat.repeat(4, axis=1).repeat(4, axis=2)  # (1000, 32, 32)
-print(f"the animals cover {masks[3000:].mean():.0%} of their pictures, and {(large_heat * masks[3000:]).sum() / large_heat.sum():.0%} of the heat lies on them")
-
-# %% [markdown]
-# The last two pictures are mistakes, if there were two. Is the heat on ears and muzzle, or somewhere else?
-#
-# Such pictures persuade easily, so test them. Cover 12 of the 64 places with the picture's mean colour: the hottest, the coldest, or 12 drawn by lot. If the heat means something, the first hurts most.
+CUTS = {"third stage": 14, "fourth stage": 21}
+heats = {name: grad_cam(model[0][:cut], NyangFlow(model[0][cut:], *model.layers[1:]), new, guess)
+         for name, cut in CUTS.items()}
 
 # %%
-def covered(places):
-    """Accuracy with the given places (1000, 12) of each picture covered."""
-    mask = np.zeros((1000, 64), bool)
+shown = [0, 1, 2, 3, 4, 5, *np.flatnonzero(guess != kinds[3000:])[:2]]
+fig, axes = plt.subplots(3, 8, figsize=(11, 4.6))
+for i, column in zip(shown, axes.T):
+    column[0].imshow(photos[3000 + i])
+    column[0].set_title(f"{CLASSES[guess[i]]}, is {CLASSES[kinds[3000 + i]]}")
+    for ax, heat in zip(column[1:], heats.values()):
+        ax.imshow(photos[3000 + i].mean(axis=2), cmap="gray")
+        ax.imshow(heat[i], cmap="inferno", alpha=0.55, extent=(-0.5, 31.5, 31.5, -0.5), interpolation="bilinear")
+for ax in axes.ravel():
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+for ax, name in zip(axes[:, 0], ["new animal", *CUTS]):
+    ax.set_ylabel(name)
+plt.show()
+
+# %% [markdown]
+# The last two columns are mistakes, if there are two. The two cuts tell different stories about the same answers. Which one is to be believed?
+#
+# Test them. Cover three of sixteen parts of each picture with its mean colour: the hottest, the coldest, or some drawn by lot. If the heat means something, the hottest must hurt most and the coldest least.
+
+# %%
+def covered(places, side):
+    """Accuracy on the new animals with the given places of side × side covered."""
+    mask = np.zeros((1000, side**2), bool)
     np.put_along_axis(mask, places, True, axis=1)
-    mask = mask.reshape(1000, 1, 8, 8).repeat(4, axis=2).repeat(4, axis=3)
+    mask = mask.reshape(1000, 1, side, side).repeat(32 // side, axis=2).repeat(32 // side, axis=3)
     with no_memory():
         scores = model(np.where(mask, new.mean(axis=(2, 3), keepdims=True), new))
     return np.mean(scores.argmax(axis=1) == kinds[3000:])
 
-
-ranked = heat.reshape(1000, -1).argsort(axis=1)
-chance = np.random.default_rng(0).random(ranked.shape).argsort(axis=1)
-hottest, by_lot, coldest = (covered(p) for p in (ranked[:, -12:], chance[:, :12], ranked[:, :12]))
-print(f"still right, with the hottest covered {hottest:.0%}, by lot {by_lot:.0%}, the coldest {coldest:.0%}")
+# %%
+results = {}
+for name, heat in heats.items():
+    side, ranked = heat.shape[1], heat.reshape(1000, -1).argsort(axis=1)
+    count, chance = 3 * side**2 // 16, np.random.default_rng(0).random(ranked.shape).argsort(axis=1)
+    results[name] = [covered(p, side) for p in (ranked[:, -count:], chance[:, :count], ranked[:, :count])]
+    hottest, by_lot, coldest = results[name]
+    print(f"{name}: still right, with the hottest covered {hottest:.0%}, by lot {by_lot:.0%}, the coldest {coldest:.0%}")
 
 # %% tags=["nbval-check-output"]
-print("covering the hottest hurts more than by lot:", hottest < by_lot, "and the coldest least:", by_lot < coldest)
+hottest, by_lot, coldest = results["fourth stage"]
+print("fourth stage: the hottest hurt most, the coldest least:", bool(hottest < by_lot < coldest))
 
 # %% [markdown]
+# The map of the fourth stage holds what it promised. Does that of the third? Grad-CAM gives each map *one* weight for all its places. That is fair only where what follows treats all places alike, as the mean at the end does. Far from the end it does not. So cut late, and test before you believe.
+#
 # ## BatchNorm is for training only
 #
 # In eval mode a BatchNorm multiplies each map by one fixed number and adds another. So does a convolution with its weights and its bias. Then one of them can do the work of both:
