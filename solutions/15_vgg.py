@@ -25,15 +25,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nyang_edu import SGD, AdaptiveAvgPool2d, BatchNorm2d, Conv2d, CrossEntropyLoss, Dropout, Flatten
-from nyang_edu import GlobalAvgPool, Linear, MaxPool2d, NyangFlow, ReLU, no_memory
+from nyang_edu import SGD, BatchNorm2d, Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, NyangFlow, ReLU, no_memory
 from nyang_edu.course import check, finish, hint
 from nyang_edu.data.cats_dogs import CLASSES, cats_dogs_loaders, draw_cats_dogs
 from nyang_edu.model.conv import conv2d_forward, receptive_field
 from nyang_edu.model.zoo.lenet import lenet_cats_dogs
 from nyang_edu.training.recipe import train_classifier
-from nyang_edu.utility.init import init_for
-from nyang_edu.utility.plot import BLUE, GREEN, GREY, ORANGE, PALE, draw_matrix, use_style
+from nyang_edu.utility.plot import BLUE, GREEN, GREY, ORANGE, PALE, use_style
 
 use_style()
 
@@ -43,7 +41,7 @@ use_style()
 # Drawn animals of 32 × 32 pixels. Cats and dogs have the same colours, sizes, poses and backgrounds. Only shape tells them apart. 3,000 are to learn from, and 1,000 are new.
 
 # %%
-photos, kinds, masks, _ = draw_cats_dogs(4000, size=32, seed=0)
+photos, kinds, *_ = draw_cats_dogs(4000, size=32, seed=0)
 
 
 def train(model, lr, epochs=5):
