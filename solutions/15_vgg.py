@@ -636,6 +636,8 @@ def probe(vgg_layers, rng):
     yield "weights that another seed repeats", sum(np.array_equal(one[name], other[name]) for name in weights)
 
 # %% mistakes="vgg_layers"
+from nyang_edu import AvgPool2d
+
 mistake("every convolution takes 3 channels", "The image has 3 channels. Behind the first convolution there are as many as the list said: keep that number.",
         swap=("        channels = entry\n", "        pass\n"))
 mistake("BatchNorm stands behind the ReLU", "The order is convolution, BatchNorm, ReLU: the ReLU cuts a distribution whose middle is at 0.",
@@ -652,7 +654,6 @@ mistake("the convolutions are not padded", "A 3 × 3 window loses a pixel at eac
         swap=("3, padding=1, rng=rng", "3, rng=rng"))
 mistake("the poolings move by one pixel", "MaxPool2d(2) moves by its own size and halves the maps.",
         swap=("MaxPool2d(2)", "MaxPool2d(2, 1)"))
-mistake("the poolings take the mean", '"M" stands for the maximum.', swap=("MaxPool2d(2)", "AvgPool2d(2)"))
 mistake("convolutions with BatchNorm have no bias", "It would do no harm to leave the bias out. But torchvision's arrays would not fit any more: keep it.",
         swap=("padding=1, rng=rng", "padding=1, bias=not batch_norm, rng=rng"))
 mistake("the kernels are 5 × 5", "Every window of VGG is 3 × 3, padded by 1.", swap=("entry, 3, padding=1", "entry, 5, padding=2"))
@@ -660,6 +661,11 @@ mistake("rng is not handed on", "Every layer of a model draws from the one gener
         swap=("padding=1, rng=rng", "padding=1"))
 mistake("the generator is made inside", "With a seed of its own every model gets the same weights. Draw from the rng that is given.",
         swap=("padding=1, rng=rng", "padding=1, rng=np.random.default_rng(0)"))
+
+@mistake("the poolings take the mean", '"M" stands for the maximum.')
+def vgg_layers(config, batch_norm=False, rng=None):
+    layers = reference(config, batch_norm, rng).layers
+    return NyangFlow(*[AvgPool2d(2) if isinstance(layer, MaxPool2d) else layer for layer in layers])
 
 # %% [markdown] hints="vgg_layers"
 # What does a convolution need to know that does not stand in its entry of the list?
