@@ -624,7 +624,7 @@ def probe(vgg_layers, rng):
         yield f"{kind}: each parameter's shape", " ".join(str(one.data.shape) for one in model.parameters())
         for one in model.to(np.float64).parameters():
             one.data[...] = rng.uniform(0.2, 1, one.data.shape) * rng.choice([-1, 1], one.data.shape) / one.data[0].size ** 0.5
-        x = rng.normal(size=(3, 3, 8, 12))
+        x = rng.normal(size=(2, 3, 14, 18))
         out = model(x)
         yield f"{kind}: out", out
         yield f"{kind}: dx", model.backward(rng.normal(size=out.shape))
