@@ -582,6 +582,11 @@ VGG_CONFIGS = {  # a number: a 3×3 convolution with so many maps; "M": a poolin
 # Walk through the list. A number adds a convolution, a BatchNorm if wanted, and a ReLU. An `"M"` adds a pooling.
 #
 # With BatchNorm a bias is useless (10). torchvision keeps it all the same, and so do we, or its weights would not fit.
+#
+# | array | shape, at 224 |
+# |---|---|
+# | `x` | (N, 3, 224, 224) |
+# | after the five poolings | (N, 64, 112, 112), (N, 128, 56, 56), (N, 256, 28, 28), (N, 512, 14, 14), (N, 512, 7, 7) |
 
 # %% exercise="vgg_layers" points=3 stars=2
 #| export model.zoo.vgg
@@ -1363,7 +1368,7 @@ print(recorded_ratio("vgg11_bn"))
 #
 # - A stack of 3 × 3 sees what one large window sees, with fewer weights and more bends. Without the bends it *is* one window.
 # - An architecture can be a list. One builder turns it into AlexNet's successors, with and without BatchNorm.
-# - VGG's weights are in its first dense layer, its time in the early convolutions.
+# - VGG's weights are in its first dense layer, its time in the convolutions.
 # - In a deep plain network all samples become alike. BatchNorm keeps them apart, and can be folded away after training.
 #
 # `finish` exports the builders into `nyang_edu/model/zoo/alexnet.py` and `vgg.py`, `NamedFlow` into `model/named_flow.py`, `folded_norm` into `model/folding.py`, and `grad_cam` into `evaluation/grad_cam.py`.
