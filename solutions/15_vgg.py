@@ -399,7 +399,7 @@ def probe(alexnet_features, rng):
     for one in model.to(np.float64).parameters():
         one.data[...] = rng.normal(0.05, one.data[0].size ** -0.5, one.data.shape)
     model.parameters()[-1].data[0] = -100.0  # one map that a ReLU turns to 0, and a pooling does not
-    x = rng.normal(size=(2, 3, 55 * first[1], 60 * first[1]))
+    x = rng.normal(size=(2, 3, 35 * first[1], 41 * first[1]))
     out = model(x)
     yield "out", out
     yield "dx", model.backward(rng.normal(size=out.shape))
