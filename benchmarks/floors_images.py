@@ -29,7 +29,7 @@ def on_animals(model, lr, epochs, seed):
 
 def vgg(seed):
     """Train VGG-11 with BatchNorm at its full width."""
-    return on_animals(vgg_small(11, 2, np.random.default_rng(seed)), 0.05, 6, seed)
+    return on_animals(vgg_small(11, 2, np.random.default_rng(seed)), 0.05, 4, seed)
 
 
 def resnet20(seed):
