@@ -122,6 +122,14 @@ def test_a_saved_vgg_comes_back_with_its_names(tmp_path):
     assert "classifier.weight" in back.state_dict()
 
 
+def test_a_vgg_made_of_zeros_can_be_saved(tmp_path):
+    model = vgg_zoo.vgg_small(11, 3, Hollow(), width=8)
+    model[2].bias.data[...] = [1, 2, 3]
+    nyang_save_model(model, tmp_path / "vgg.pickle")
+    back = nyang_load_model(tmp_path / "vgg.pickle").eval()
+    np.testing.assert_array_equal(back(np.ones((1, 3, 32, 32), np.float32)), [[1, 2, 3]])
+
+
 def test_a_folded_vgg_computes_the_same():
     model, plain = (vgg_zoo.vgg_small(11, 3, seeded(), batch_norm=norm, width=8)
                     for norm in (True, False))

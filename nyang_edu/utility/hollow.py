@@ -8,8 +8,11 @@ import numpy as np
 __all__ = ["Hollow"]
 
 
-class Hollow:
-    """Stands in for np.random.Generator where only shapes matter: every number is 0."""
+class Hollow(np.random.Generator):
+    """A np.random.Generator for where only shapes matter: every number is 0."""
+
+    def __init__(self):
+        super().__init__(np.random.PCG64(0))
 
     def normal(self, loc=0.0, scale=1.0, size=None):
         """Return zeros (size,) in float32."""
