@@ -1,6 +1,6 @@
 """Run ``python -m benchmarks [layers|models] [--quick] [--threads 1 2] [--only NAME …]``.
 
-``python -m benchmarks loader`` and ``fashion`` are other runs, with options of their own.
+``python -m benchmarks loader``, ``fashion`` and ``floors`` are other runs, with own options.
 Every contender has its own process, turns alternate, ratios are taken within a round.
 """
 
@@ -154,6 +154,6 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in ("loader", "fashion"):
+    if sys.argv[1:2] and sys.argv[1] in ("loader", "fashion", "floors"):
         raise SystemExit(import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:]))
     main()

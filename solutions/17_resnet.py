@@ -853,7 +853,7 @@ draw_curves(curves, [BLUE, ORANGE, GREEN])
 
 # %% [markdown]
 # Same depth, same width, same steps. The green curve starts more restlessly, and ends below both others. (It has two projections more, less than 1 % of the parameters. One seed is no proof:
-# `python -m benchmarks.train_resnet --degradation` repeats this with three, and for longer.)
+# `python -m benchmarks floors degradation` repeats this with three, and for longer.)
 #
 # Why was plain 44 so slow? One suspicion is that its gradient dies on the way. Measure it, before any training: the size of each 3 × 3
 # convolution's gradient, on one batch.
@@ -1252,30 +1252,16 @@ print(f"ResNet-56 has 27 blocks: of a gradient of 1, {left:.0e} arrives")
 # to beat: a single `Linear` on the pixels.
 
 # %%
-from nyang_edu.data.cats_dogs import CLASSES, draw_cats_dogs
-from nyang_edu.data.dataset import ArrayDataset
-from nyang_edu.data.loader import NyangDataLoader
-from nyang_edu.training.scheduler import CosineDecay, WarmUp
-from nyang_edu.training.train import nyang_train
-
-
-def mirrored(image, rng):
-    """Mirror every second animal: it stays what it is."""
-    return image[:, :, ::-1] if rng.random() < 0.5 else image
-
+from nyang_edu.data.cats_dogs import CLASSES, cats_dogs_loaders, draw_cats_dogs
+from nyang_edu.training.recipe import train_classifier
 
 photos, kinds, masks, _ = draw_cats_dogs(3500, size=32, seed=0)
-animals = ((photos / 255 - 0.5) / 0.25).astype(np.float32).transpose(0, 3, 1, 2).copy()  # (3500, 3, 32, 32)
-train_set = NyangDataLoader(ArrayDataset(animals[:3000], kinds[:3000], mirrored), 64, shuffle=True, drop_last=True)
-test_set = NyangDataLoader(ArrayDataset(animals[3000:], kinds[3000:]), 250)
+train_set, test_set = cats_dogs_loaders(photos, kinds, 3000)
 
-# %%
+
 def train_on_animals(model, lr, epochs):
-    optimizer = SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    steps = epochs * len(train_set)
-    schedule = WarmUp(optimizer, steps // 5, CosineDecay(optimizer, steps - steps // 5, every="step"), every="step")
-    return nyang_train(model, optimizer, CrossEntropyLoss(), train_set, test_set, epochs, scheduler=schedule,
-                       plot=False, progress=False)
+    """Train with the recipe of chapter 15: Nesterov momentum, warm-up, cosine."""
+    return train_classifier(model, train_set, test_set, lr, epochs, plot=False, progress=False)
 
 
 linear = NyangFlow(Flatten(), Linear(3 * 32 * 32, 2, rng=np.random.default_rng(0)))
@@ -1308,20 +1294,15 @@ print(f"linear below 75%: {linear_reached < 0.75}; ResNet at least 95%: {reached
 # %% [markdown]
 # ### What it looks at
 #
-# *Grad-CAM* asks which places of the last maps speak for the answer. Send a gradient of 1 for the winning class back to those maps. The mean gradient of a map is the map's
-# weight; add up the weighted maps and keep what is positive. It takes one backward through the head, in eval mode.
+# Grad-CAM once more (15). The front ends with the last stage, which has 8 × 8 places. The back is the mean of each map and the `Linear`.
 
 # %%
-def grad_cam(model, x):
-    """Return heat (N, 8, 8) from 0 to 1: what speaks for each sample's winning class."""
-    maps = model[:-1](x)  # (N, C, 8, 8)
-    logits = model[-1](maps)
-    dmaps = model[-1].backward(np.eye(2, dtype=np.float32)[logits.argmax(axis=1)])
-    heat = np.maximum((dmaps.mean(axis=(2, 3), keepdims=True) * maps).sum(axis=1), 0)
-    return heat / (heat.max(axis=(1, 2), keepdims=True) + 1e-8), logits.argmax(axis=1)
+from nyang_edu.evaluation.grad_cam import grad_cam
 
-
-heat, guess = grad_cam(model.eval(), animals[3000:])
+animals = test_set.dataset.x  # (500, 3, 32, 32), normalised
+with no_memory():
+    guess = model.eval()(animals).argmax(axis=1)
+heat = grad_cam(model[:-1], model[-1], animals, guess)
 large = heat.repeat(4, axis=1).repeat(4, axis=2)  # (500, 32, 32)
 fig, axes = plt.subplots(2, 8, figsize=(11, 3.2))
 for i, (top, bottom) in enumerate(axes.T):
@@ -1342,7 +1323,7 @@ print(f"the animals cover {masks[3000:].mean():.0%} of their pictures, and {on_a
 # The third animal inside the network: four maps of the stem, then four of each stage.
 
 # %%
-x = animals[3002:3003]
+x = animals[2:3]
 fig, axes = plt.subplots(2, 8, figsize=(11, 3))
 for part in range(4):
     maps = model[:part + 1](x)[0]
@@ -1394,50 +1375,22 @@ def torch_resnet20(classes, width):
     return model
 
 # %% [markdown]
-# Same weights, same batch: the first loss has to agree. Then both go forward and backward in turns, and are timed. Two libraries in one
-# process bring two teams of threads, which disturb each other. So each gets a single thread here. `python -m benchmarks` gives each a process of its own, and all
-# cores: the last line is from its recorded run.
+# Same weights, same batch: the first loss has to agree. Then both go forward and backward in turns, each with a single thread, since two libraries in one process disturb each other. The last line is from the recorded run of
+# `python -m benchmarks`, which gives each a process of its own.
 
 # %%
-import json
-import time
-from pathlib import Path
-
-from nyang_edu.utility.team import set_threads, thread_count
-
-
-def compare_with_torch(rounds=3):
-    ours, theirs = resnet20(2, np.random.default_rng(0)), torch_resnet20(2, 16)
-    names = resnet_torchvision_names(ours)
-    theirs.load_state_dict({names[name]: torch.tensor(array) for name, array in ours.state_dict().items()})
-    loss, tx, ty = CrossEntropyLoss(), torch.tensor(animals[:64]), torch.tensor(kinds[:64])
-    seconds, losses = [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        value = loss(ours(animals[:64]), kinds[:64])
-        ours.backward(loss.backward())
-        middle = time.perf_counter()
-        torch_value = torch.nn.functional.cross_entropy(theirs(tx), ty)
-        torch_value.backward()
-        seconds.append((middle - start, time.perf_counter() - middle))
-        losses.append(abs(value - torch_value.item()))
-    assert losses[0] < 1e-4, f"the first losses differ by {losses[0]:.1e}"
-    print(f"the first losses agree to 1e-4: {losses[0] < 1e-4}")
-    return np.min(seconds[1:], axis=0)
-
+from nyang_edu.training.versus import recorded_ratio, versus_torch
 
 if torch is None:
     print("PyTorch is not installed: nothing to compare with")
 else:
-    threads = thread_count(), torch.get_num_threads()
-    set_threads(1), torch.set_num_threads(1)
-    mine, other = compare_with_torch()
-    set_threads(threads[0]), torch.set_num_threads(threads[1])
+    ours, theirs = resnet20(2, np.random.default_rng(0)), torch_resnet20(2, 16)
+    names = resnet_torchvision_names(ours)
+    difference, mine, other = versus_torch(ours, theirs, animals[:64], kinds[3000:3064], names)
+    assert difference < 1e-4, f"the first losses differ by {difference:.1e}"
+    print(f"the first losses agree to 1e-4: {difference < 1e-4}")
     print(f"64 images, one thread: {mine:.2f} s here, {other:.2f} s in PyTorch, ratio {mine / other:.1f}")
-recorded = Path("../benchmarks/results/models.json")
-if recorded.exists():
-    row = json.loads(recorded.read_text(encoding="utf-8"))["resnet20"]
-    print(f"recorded, two threads, 10 classes: ratio {row['ratio_min']:.1f} to {row['ratio_max']:.1f}, median {row['ratio']:.1f}")
+print(recorded_ratio("resnet20"))
 
 # %% [markdown]
 # ## Recap

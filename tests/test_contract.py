@@ -29,6 +29,7 @@ from nyang_edu import (
     Linear,
     MaxPool1d,
     MaxPool2d,
+    NamedFlow,
     NyangFlow,
     NyangModel,
     Parallel,
@@ -66,6 +67,7 @@ LAYERS = {
         lambda: Auxiliary(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded())), (3, 4)),
     "Auxiliary in eval": (lambda: Auxiliary(Tanh(), ReLU()).eval(), (3, 4)),
     "Parallel along the samples": (lambda: Parallel(ReLU(), Tanh(), axis=0), (3, 4)),
+    "NamedFlow": (lambda: NamedFlow(features=Linear(4, 3, rng=seeded()), bend=Tanh()), (3, 4)),
     "Residual": (
         lambda: Residual(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded()), Tanh()), (3, 4)),
     "Residual without a shortcut": (lambda: Residual(Linear(4, 4, rng=seeded())), (3, 4)),

@@ -2,6 +2,16 @@
 
 import numpy as np
 import pytest
+from zoo_tools import (
+    compare_counts,
+    compare_states,
+    over_fitted,
+    seeded,
+    size,
+    torchvision_models,
+    without_gradient,
+    worth_comparing,
+)
 
 import nyang_edu.model.zoo.resnet as zoo
 from nyang_edu.model.activation import ReLU, Tanh
@@ -11,52 +21,14 @@ from nyang_edu.model.flow import NyangFlow
 from nyang_edu.model.linear import Linear
 from nyang_edu.model.norm import BatchNorm2d
 from nyang_edu.model.residual import Residual
-from nyang_edu.training.loss import CrossEntropyLoss
-from nyang_edu.training.optimizer import SGD
 from nyang_edu.utility.gradcheck import gradcheck
+from nyang_edu.utility.hollow import Hollow
 
 COUNTS = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
 
 
-class Hollow:
-    """A generator that draws zeros: a big network is counted without drawing its weights."""
-
-    def normal(self, loc, scale, shape):
-        return np.zeros(shape, np.float32)
-
-    def uniform(self, low, high, shape):
-        return np.zeros(shape, np.float32)
-
-
-def seeded():
-    return np.random.default_rng(0)
-
-
-def torchvision_models():
-    """Import torchvision's models, or None: it may be missing, or not fit the torch at hand."""
-    try:
-        from torchvision import models
-    except (ImportError, RuntimeError):
-        return None
-    return models
-
-
-def size(model):
-    return sum(one.data.size for one in model.parameters())
-
-
 def test_parameter_counts_equal_torchvisions():
-    models = torchvision_models()
-    print("\nmodel      here        torchvision")
-    for depth, published in COUNTS.items():
-        theirs = published
-        if models:
-            import torch
-            with torch.device("meta"):
-                theirs = sum(p.numel() for p in getattr(models, f"resnet{depth}")().parameters())
-        here = size(getattr(zoo, f"resnet{depth}")(rng=Hollow()))
-        print(f"resnet{depth:<4d} {here:11,d} {theirs:11,d}")
-        assert here == theirs == published
+    compare_counts({f"resnet{depth}": count for depth, count in COUNTS.items()}, zoo)
 
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56])
@@ -145,11 +117,7 @@ def test_a_shortcut_is_empty_where_x_fits():
     lambda: zoo.resnet_small(1, 3, seeded(), width=8, block=zoo.bottleneck),
 ], ids=["basic", "bottleneck"])
 def test_a_gradient_reaches_every_parameter_and_the_input(make):
-    model, rng = make(), np.random.default_rng(1)
-    out = model(rng.normal(size=(4, 3, 16, 16)).astype(np.float32))
-    dx = model.backward(rng.normal(size=out.shape).astype(np.float32))
-    assert dx.any()
-    assert [name for name, one in model.named_parameters() if not one.grad.any()] == []
+    assert without_gradient(make(), (4, 3, 16, 16)) == []
 
 
 def test_one_seed_gives_one_model():
@@ -160,16 +128,8 @@ def test_one_seed_gives_one_model():
 
 
 def test_over_fits_eight_samples():
-    rng = np.random.default_rng(2)
-    x, labels = rng.normal(size=(8, 3, 16, 16)).astype(np.float32), np.arange(8) % 4
-    model, loss = zoo.resnet_small(1, 4, rng, width=8), CrossEntropyLoss()
-    optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(30):
-        optimizer.zero_grad()
-        value = loss(model(x), labels)
-        model.backward(loss.backward())
-        optimizer.step()
-    assert value < 0.02 and (model(x).argmax(1) == labels).all()
+    model = zoo.resnet_small(1, 4, seeded(), width=8)
+    assert over_fitted(model, (3, 16, 16), 4, lr=0.05, steps=30) < 0.02
 
 
 def test_zeroed_norms_make_the_first_stage_an_identity():
@@ -188,14 +148,8 @@ def torch_resnet(depth):
     torch = pytest.importorskip("torch")
     torch.manual_seed(depth)
     models = torchvision_models()
-    model = getattr(models, f"resnet{depth}")() if models else written_here(torch.nn, depth)
-    with torch.no_grad():
-        for name, array in model.state_dict().items():
-            if "running_var" in name:
-                array.uniform_(0.5, 1.5)
-            elif "running_mean" in name:
-                array.normal_(0, 0.1)
-    return model.eval()
+    return worth_comparing(getattr(models, f"resnet{depth}")() if models
+                           else written_here(torch.nn, depth))
 
 
 def written_here(nn, depth):
@@ -240,17 +194,5 @@ def written_here(nn, depth):
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_states_load_both_ways_with_equal_logits(depth):
-    theirs = torch_resnet(depth)
-    torch = pytest.importorskip("torch")
-    ours = getattr(zoo, f"resnet{depth}")(rng=Hollow()).eval()
-    names, state = zoo.resnet_torchvision_names(ours), theirs.state_dict()
-    assert sorted(names.values()) == sorted(state)
-    ours.load_state_dict({own: state[name].numpy() for own, name in names.items()})
-    x = np.random.default_rng(depth).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    with no_memory(), torch.no_grad():
-        wanted = theirs(torch.tensor(x)).numpy()
-        np.testing.assert_allclose(ours(x), wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
-        theirs.load_state_dict({name: torch.zeros_like(array) for name, array in state.items()})
-        theirs.load_state_dict({names[own]: torch.tensor(array)
-                                for own, array in ours.state_dict().items()})
-        np.testing.assert_array_equal(theirs(torch.tensor(x)).numpy(), wanted)
+    ours, theirs = getattr(zoo, f"resnet{depth}")(rng=Hollow()), torch_resnet(depth)
+    compare_states(ours, theirs, zoo.resnet_torchvision_names(ours), (2, 3, 64, 64))

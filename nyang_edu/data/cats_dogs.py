@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nyang_edu.data.dataset import ArrayDataset
 from nyang_edu.data.drawing import Pen, draw_ground, photograph
+from nyang_edu.data.loader import NyangDataLoader
 
 CLASSES = ("cat", "dog")
 FURS = np.array([(46, 42, 44), (112, 110, 114), (225, 222, 214), (196, 120, 52), (110, 72, 44),
@@ -44,6 +46,28 @@ def draw_cats_dogs(n, size=64, seed=0):
     for i, label in enumerate(labels):
         images[i], masks[i] = draw_animal(label, size, np.random.default_rng((seed, i)))
     return images, labels, masks, boxes_of(masks)
+
+
+def cats_dogs_loaders(images, labels, cut, seed=0):
+    """Split drawn animals into batches to learn from, mirrored by lot, and batches to test on.
+
+    Args:
+        images, labels: as draw_cats_dogs returns them.
+        cut: the first so many are for training, 64 a batch; the rest, 250 a batch, for testing.
+        seed: of the order and of the mirroring.
+
+    Returns:
+        two NyangDataLoaders of x (N, 3, size, size) float32 in -2 … 2 and labels (N,).
+    """
+    x = ((images / 255 - 0.5) / 0.25).astype(np.float32).transpose(0, 3, 1, 2).copy()
+    learn, test = ArrayDataset(x[:cut], labels[:cut], mirrored), ArrayDataset(x[cut:], labels[cut:])
+    return (NyangDataLoader(learn, 64, shuffle=True, drop_last=True, seed=seed),
+            NyangDataLoader(test, 250))
+
+
+def mirrored(image, rng):
+    """Mirror every second image (C, H, W), by lot: an animal stays what it is."""
+    return image[:, :, ::-1] if rng.random() < 0.5 else image
 
 
 def boxes_of(masks):
