@@ -89,13 +89,14 @@ def seen(depth):
     return width
 
 
-fig, ax = plt.subplots(figsize=(3.4, 3.4))
+fig, ax = plt.subplots(figsize=(5.4, 3.2))
 ax.imshow(photos[6])
-for depth in range(4):
-    half = seen(depth) / 2
-    ax.add_patch(plt.Rectangle((32 - half, 32 - half), 2 * half, 2 * half, fill=False, ec="white", lw=1.5, clip_on=False))
-    ax.text(32 - half + 1, 32 - half + 1, f"{depth} poolings", color="white", va="top", fontsize=8)
-ax.set(xlim=(-8, 72), ylim=(72, -8))
+for depth, colour in enumerate(("white", "yellow", "orange", "red")):
+    width = seen(depth)
+    ax.add_patch(plt.Rectangle((32 - width / 2, 32 - width / 2), width, width, fill=False, ec=colour, lw=2, clip_on=False))
+    ax.text(74, 8 + 9 * depth, f"poolings: {depth}, sees {width} × {width}", va="center")
+    ax.add_patch(plt.Rectangle((68, 6 + 9 * depth), 4, 4, fc=colour, ec=GREY, clip_on=False))
+ax.set(xlim=(-4, 125), ylim=(68, -4))
 ax.axis("off")
 plt.show()
 
@@ -157,7 +158,7 @@ losses = {"hourglass": quick_training(blind)}
 answers = {"hourglass": predict(blind, photos)}
 
 # %%
-def draw_answers(answers, places=(4, 6, 9, 14)):
+def draw_answers(answers, places=(5, 6, 9, 14)):
     """A row of tiles with their masks' edges, then a row of probabilities per model."""
     fig, axes = plt.subplots(1 + len(answers), len(places), figsize=(2 * len(places), 2 * (1 + len(answers))))
     for column, place in enumerate(places):
@@ -183,11 +184,11 @@ draw_answers(answers)
 # came back from below, as one more channel. The next convolution sees both: what it is, and where exactly it ends.
 
 # %%
-row = np.array([0, 0, 0, 9, 9, 9, 9, 9.0])
+row = np.array([0, 0, 0, 0, 0, 9, 9, 9.0])
 pooled = row.reshape(2, 4).max(axis=1)
 back = Upsample(size=(1, 8), mode="bilinear")(pooled.reshape(1, 1, 1, 2))[0, 0, 0]
 fig, axes = plt.subplots(3, 1, figsize=(6, 3.2))
-draw_matrix(axes[0], row, "x: a roof begins at the fourth pixel", highlight=row > 0)
+draw_matrix(axes[0], row, "x: a roof begins at the sixth pixel", highlight=row > 0)
 draw_matrix(axes[1], back.round(1), "what comes back from two poolings", highlight=back > 4.5)
 draw_matrix(axes[2], np.stack([row, back.round(1)]), "[x, body(x)]: two channels", highlight=np.stack([row > 0, back > 4.5]))
 plt.show()
@@ -198,16 +199,15 @@ plt.show()
 
 # %%
 def draw_nest(ax, depth=3):
-    for k in range(depth + 1):
-        left, right, top = 1.6 * k, 12 - 1.6 * k, 3.2 - 0.75 * k
-        colour = (BLUE, ORANGE, GREEN, GREY)[k]
-        ax.add_patch(plt.Rectangle((left, 0.75 * k), right - left, 2 * top - 0.75 * k - top, facecolor=PALE[colour], edgecolor=colour))
+    for k, colour in zip(range(depth + 1), (BLUE, ORANGE, GREEN, GREY)):
+        left, right, low, top = 1.5 * k, 12 - 1.5 * k, 0.25 * k, 4.4 - 0.95 * k
+        ax.add_patch(plt.Rectangle((left, low), right - left, top - low, facecolor=PALE[colour], edgecolor=colour))
         if k == depth:
-            ax.text(6, 0.75 * k + 0.33, f"{64 >> k} × {64 >> k}", ha="center", va="center")
+            ax.text(6, (low + top) / 2, f"{64 >> k} × {64 >> k}", ha="center", va="center")
             continue
-        ax.text(left + 0.1, top - 0.2, f"{64 >> k} × {64 >> k}", va="top", fontsize=9)
-        ax.annotate("", (right - 0.15, top - 0.6), (left + 0.15, top - 0.6), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.5})
-    ax.set(xlim=(-0.1, 12.1), ylim=(-0.1, 3.4))
+        ax.text(6, top - 0.3, f"{64 >> k} × {64 >> k}", ha="center", va="center", fontsize=9)
+        ax.annotate("", (right - 0.15, top - 0.65), (left + 0.15, top - 0.65), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.5})
+    ax.set(xlim=(-0.1, 12.1), ylim=(-0.1, 4.5))
     ax.axis("off")
 
 
@@ -783,12 +783,12 @@ def unet(in_channels=3, num_classes=1, width=64, depth=4, rng=None, *, dropout=0
 
 # %% tags=["nbval-check-output"]
 model = unet(width=8, depth=2, rng=np.random.default_rng(0))
-print(model.summary((3, 64, 64), depth=5))
+print(model.summary((3, 64, 64), depth=2))
 big = sum(one.data.size for one in unet(rng=np.random.default_rng(0)).parameters())
 print(f"at the paper's width and depth: {big:,} parameters")
 
 # %% [markdown]
-# Read the names: `0.1.body` is what the first skip goes around. Now the experiment of the beginning, with skips. Same width, depth, steps and batches; no dropout in
+# `0.0` and `0.2` are the finest level's two blocks. `0.1` is its skip, with all other levels inside. Now the experiment of the beginning, with skips. Same width, depth, steps and batches; no dropout in
 # either.
 
 # %% tags=["nbval-check-output"]
@@ -1090,7 +1090,7 @@ plt.show()
 print(f"weights {weights.round(2)}, their sum {weights.sum():.2f}; the loss {weights @ errors:.2f}")
 
 # %% [markdown]
-# A missed roof pixel costs more than a false one, as long as roofs are few. Once all roof pixels are lost, nothing more can go wrong: the last two weights are 0.
+# Grey bars shrink: the more roof is missed already, the less a false pixel can still spoil. Once all roof pixels are missed, nothing more can go wrong, and the last two weights are 0.
 #
 # `LovaszHingeLoss` is for one logit per pixel, `LovaszSoftmaxLoss` for one logit per class. Their gradients are the weights, put back into the pixels' order.
 
@@ -1366,7 +1366,7 @@ mistake("the result keeps the mask's dtype", "The outputs are float32, and so ar
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
 for ax, size in zip(axes, (64, 32, 16, 8)):
-    ax.imshow(resize_target(masks[4:5], (size, size))[0, 0], vmin=0, vmax=1)
+    ax.imshow(resize_target(masks[9:10], (size, size))[0, 0], vmin=0, vmax=1)
     ax.set_title(f"target, {size} × {size}")
     ax.axis("off")
 plt.show()
@@ -1441,9 +1441,10 @@ class SideOutputs(NyangModel):
 
     def backward(self, dout):
         """Return dx for the gradients that forward's result calls for, one array or a list."""
-        dout, *returned = dout if self.saved() else [dout]
-        for head, one in zip(self.heads(), returned, strict=True):
-            head.returned = one
+        if self.saved():
+            dout, *returned = dout
+            for head, one in zip(self.heads(), returned, strict=True):
+                head.returned = one
         return self.body.backward(dout)
 
 # %%
@@ -1667,13 +1668,13 @@ for row, places in zip(axes, (range(100, 106), order[:6])):
     for ax, place in zip(row, places):
         ax.imshow(new_photos[place])
         outline(ax, new_masks[place])
-        outline(ax, better[place], "white")
+        outline(ax, better[place], "cyan")
         ax.set_title("no roof" if np.isnan(scores[place]) else f"Dice {scores[place]:.2f}", fontsize=9)
         ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# Orange is the truth, white the answer. Above, six tiles as they come. Below, the six worst of all: what do they have in common? The coarse levels answer too. Switch the side outputs on
+# Orange is the truth, light blue the answer. Above, six tiles as they come. Below, the six worst of all: what do they have in common? The coarse levels answer too. Switch the side outputs on
 # again, and look at all four sizes that the middle row's losses compare.
 
 # %%
@@ -1718,18 +1719,20 @@ def looks_at(model, photo, row, column):
         return np.abs(model.backward(dout)[0]).max(axis=0)
 
 
-fig, axes = plt.subplots(1, 4, figsize=(10, 2.6))
-for ax, place in zip(axes, (100, 101, 103, 105)):
-    spots = np.argwhere(better[place]) if better[place].any() else np.array([[32, 32]])
+fig, axes = plt.subplots(2, 4, figsize=(8, 4.1))
+for (above, below), place in zip(axes.T, (100, 101, 103, 105)):
+    spots = np.argwhere(new_masks[place])
     row, column = spots[len(spots) // 2]
-    ax.imshow(new_photos[place].mean(axis=2), cmap="gray")
-    ax.imshow(looks_at(model, new_photos[place], row, column), cmap="inferno", alpha=0.6)
-    ax.plot(column, row, "o", mfc="none", mec="white")
-    ax.axis("off")
+    above.imshow(new_photos[place])
+    below.imshow(looks_at(model, new_photos[place], row, column), cmap="inferno")
+    outline(below, new_masks[place], "white")
+    for ax in (above, below):
+        ax.plot(column, row, "o", ms=9, mfc="none", mec="cyan", mew=1.5)
+        ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The ring is the pixel that is asked about. It could look anywhere within its receptive field. Does it stop at the roof's edge? Does it care for the shadow?
+# The ring is the pixel that is asked about. It may look at the whole tile. Most of what it uses is near. Does it follow the roof's edge? Does it care for the shadow beside it?
 #
 # ## A deeper encoder: ResNet-50
 #

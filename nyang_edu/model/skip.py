@@ -101,7 +101,8 @@ class SideOutputs(NyangModel):
 
     def backward(self, dout):
         """Return dx for the gradients that forward's result calls for, one array or a list."""
-        dout, *returned = dout if self.saved() else [dout]
-        for head, one in zip(self.heads(), returned, strict=True):
-            head.returned = one
+        if self.saved():
+            dout, *returned = dout
+            for head, one in zip(self.heads(), returned, strict=True):
+                head.returned = one
         return self.body.backward(dout)
