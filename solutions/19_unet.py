@@ -782,13 +782,22 @@ def unet(in_channels=3, num_classes=1, width=64, depth=4, rng=None, *, dropout=0
     return SideOutputs(model) if deep_supervision else model
 
 # %% tags=["nbval-check-output"]
-model = unet(width=8, depth=2, rng=np.random.default_rng(0))
-print(model.summary((3, 64, 64), depth=2))
-big = sum(one.data.size for one in unet(rng=np.random.default_rng(0)).parameters())
-print(f"at the paper's width and depth: {big:,} parameters")
+from nyang_edu.model.watch import watch_layers
+
+
+def print_skips(name, layer, inputs, out):
+    """Print what comes into a skip, and what goes out of it."""
+    if isinstance(layer, SkipConcat):
+        print(f"x {inputs[0].shape[1:]!s:14} → [x, body(x)] {out.shape[1:]}")
+
+
+model = unet(width=8, depth=3, rng=np.random.default_rng(0)).eval()
+with no_memory(), watch_layers(model, print_skips, containers=True):
+    print("out", model(x_train[:1]).shape[1:])
+print(f"at the paper's width and depth: {sum(one.data.size for one in unet(rng=np.random.default_rng(0)).parameters()):,} parameters")
 
 # %% [markdown]
-# `0.0` and `0.2` are the finest level's two blocks. `0.1` is its skip, with all other levels inside. Now the experiment of the beginning, with skips. Same width, depth, steps and batches; no dropout in
+# The innermost skip returns first. Now the experiment of the beginning, with skips. Same width, depth, steps and batches; no dropout in
 # either.
 
 # %% tags=["nbval-check-output"]
@@ -829,8 +838,8 @@ print(f"cross-entropy likes p = {p[bce.argmin()]:.2f} best: the mask is empty, D
 print(f"the Dice loss likes p = {p[dice.argmin()]:.2f} best, and has nothing to gain from an empty mask")
 
 # %% [markdown]
-# Cross-entropy is content with nothing: p is right on average, and no pixel is roof. Only when the easy gains of single pixels come in does it move on. The Dice loss asks about
-# overlap. On its own it is restless, for a tile's every pixel pulls on all others. So people add both.
+# Cross-entropy is content: p is right on average, and no pixel is roof. The Dice loss asks about overlap, and falls all the way to p = 1. It would rather have everything than
+# nothing. Each corrects the other, so people add both.
 #
 # ### Exercise 5 ★★★: the Dice loss
 #
@@ -1254,8 +1263,8 @@ class SumLoss(Loss):
 # %% [markdown]
 # ## Deep supervision
 #
-# The gradient has a long way to the bottom of the U. So let the coarser levels answer too, each with a 1 × 1 convolution of its own, and add up the losses. The first try
-# of most people fails, in one of these ways.
+# The gradient has a long way to the bottom of the U. So let the coarser levels answer too, each with a 1 × 1 convolution of its own, and add up the losses. A first
+# try often fails, in one of these ways.
 
 # %% tags=["nbval-check-output"]
 outputs = [np.zeros((8, 1, size, size)) for size in (64, 32, 16)]
@@ -1635,7 +1644,7 @@ print(history)
 folder.cleanup()
 
 # %% [markdown]
-# A tile without any roof scores 0 for a single false pixel. So look at the answer as a whole: the mean over the tile and its three turned copies, each turned back. And what is smaller
+# Two cheap improvements. Ask four times: the tile and its three turned copies, each answer turned back, and take the mean. And a tile without any roof scores 0 for a single false pixel: so what adds up to less
 # than 24 m² is no house.
 
 # %%
@@ -1674,8 +1683,9 @@ for row, places in zip(axes, (range(100, 106), order[:6])):
 plt.show()
 
 # %% [markdown]
-# Orange is the truth, light blue the answer. Above, six tiles as they come. Below, the six worst of all: what do they have in common? The coarse levels answer too. Switch the side outputs on
-# again, and look at all four sizes that the middle row's losses compare.
+# Orange is the truth, light blue the answer. Above, six tiles as they come. Below, the six worst of all: what do they have in common?
+#
+# The coarse levels answer too. Switch the side outputs on again, and look at the three sizes that training compared.
 
 # %%
 def all_outputs(model, x):
