@@ -1632,11 +1632,14 @@ baseline = mean_dice(new_masks, bright > threshold), mean_iou(new_masks, bright 
 assert baseline[0] < 0.55 and baseline[1] < 0.4, f"brightness should not find roofs, it reaches {baseline}"
 print(f"brightness: Dice {baseline[0]:.2f}, IoU {baseline[1]:.2f}")
 
+# %% [markdown]
+# A narrow U-Net, supervised at three depths. Dropout guards against overfitting. Here each tile comes by only six times, never twice alike, so it is off.
+
 # %%
-model = unet(width=12, depth=3, rng=np.random.default_rng(0), dropout=0.1, deep_supervision=True)
+model = unet(width=12, depth=3, rng=np.random.default_rng(0), dropout=0, deep_supervision=True)
 loss = DeepSupervision(SumLoss(BCEWithLogitsLoss(), DiceLoss()))
-optimizer = AdamW(model.parameters(), lr=3e-3)
-epochs = 7
+optimizer = AdamW(model.parameters(), lr=4e-3)
+epochs = 6
 steps = epochs * len(train_set)
 schedule = WarmUp(optimizer, steps // 10, CosineDecay(optimizer, steps - steps // 10, every="step"), every="step")
 history = nyang_train(model, optimizer, loss, train_set, epochs=epochs, scheduler=schedule, plot=False, progress=False)
