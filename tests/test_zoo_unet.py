@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from benchmarks.models import torch_kit
 from nyang_edu.model.activation import Tanh
 from nyang_edu.model.conv import Conv2d
 from nyang_edu.model.core import no_memory
@@ -190,30 +191,20 @@ def test_over_fits_four_tiles():
 # With PyTorch: the same layers, nested alike, so that the names agree.
 
 def torch_unet(torch, width, depth):
-    nn = torch.nn
-
-    class Skip(nn.Module):
-        def __init__(self, body):
-            super().__init__()
-            self.body = body
-
-        def forward(self, x):
-            return torch.cat([x, self.body(x)], 1)
+    k, up = torch_kit(), torch.nn.Upsample(scale_factor=2, mode="bilinear")
 
     def double(i, o):
-        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o),
-                             nn.ReLU(), nn.Dropout(0), nn.Conv2d(o, o, 3, padding=1, bias=False),
-                             nn.BatchNorm2d(o), nn.ReLU())
+        return k.flow(k.conv(i, o, 3, padding=1), k.norm(o), k.relu(), torch.nn.Dropout(0),
+                      k.conv(o, o, 3, padding=1), k.norm(o), k.relu())
 
-    def level(k, i):
-        o = width * 2**k
-        stage = nn.Sequential(nn.MaxPool2d(2), double(i, o)) if k else double(i, o)
-        if k == depth:
+    def level(n, i):
+        o = width * 2**n
+        stage = k.flow(k.maxpool(2), double(i, o)) if n else double(i, o)
+        if n == depth:
             return stage
-        raised = nn.Sequential(level(k + 1, o), nn.Upsample(scale_factor=2, mode="bilinear"))
-        return nn.Sequential(stage, Skip(raised), double(3 * o, o))
+        return k.flow(stage, k.skip(k.flow(level(n + 1, o), up)), double(3 * o, o))
 
-    return nn.Sequential(level(0, 3), nn.Conv2d(width, 1, 1))
+    return k.flow(level(0, 3), k.conv(width, 1, 1, bias=True))
 
 
 def test_logits_and_gradients_equal_pytorchs():
@@ -246,7 +237,7 @@ def encoder_of(model):
 def test_resnet50_backbone_takes_torchvisions_weights():
     backbone, rng = resnet50(7, Hollow()), seeded(10)
     names = resnet_torchvision_names(backbone)
-    state = {names[own]: rng.normal(1 if array.ndim == 1 else 0, 0.05, array.shape)
+    state = {names[own]: rng.standard_normal(array.shape, np.float32) * 0.05 + (array.ndim == 1)
              for own, array in backbone.state_dict().items()}
     backbone.load_state_dict({own: state[name] for own, name in names.items()})
     model = unet_resnet50(2, weights=state, rng=Hollow()).eval()
