@@ -1,6 +1,5 @@
 """The one place that says where the layers under test come from."""
 
-from benchmarks.compose import SkipConcat  # noqa: F401
 from nyang_edu import (  # noqa: F401
     BatchNorm1d,
     BatchNorm2d,
@@ -13,6 +12,7 @@ from nyang_edu import (  # noqa: F401
     NyangFlow,
     ReLU,
     Residual,
+    SkipConcat,
     Upsample,
 )
 from nyang_edu.utility import team  # noqa: F401

@@ -36,7 +36,10 @@ from nyang_edu import (
     Pool2d,
     ReLU,
     Residual,
+    SideHead,
+    SideOutputs,
     Sigmoid,
+    SkipConcat,
     Softmax,
     Swish,
     Tanh,
@@ -71,6 +74,11 @@ LAYERS = {
     "Residual": (
         lambda: Residual(Linear(4, 3, rng=seeded()), Linear(4, 3, rng=seeded()), Tanh()), (3, 4)),
     "Residual without a shortcut": (lambda: Residual(Linear(4, 4, rng=seeded())), (3, 4)),
+    "SkipConcat": (lambda: SkipConcat(Linear(4, 3, rng=seeded())), (3, 4)),
+    "SideHead in eval": (lambda: SideHead(Linear(4, 3, rng=seeded())).eval(), (3, 4)),
+    "SideOutputs in eval": (
+        lambda: SideOutputs(NyangFlow(Linear(4, 3, rng=seeded()), SideHead(Tanh()))).eval(),
+        (3, 4)),
     "ReLU": (ReLU, (3, 4)),
     "LeakyReLU": (LeakyReLU, (3, 4)),
     "LeakyReLU(0.3)": (lambda: LeakyReLU(0.3), (2, 3, 2, 2)),

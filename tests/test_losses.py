@@ -8,10 +8,16 @@ import pytest
 import nyang_edu
 from nyang_edu import (
     BCEWithLogitsLoss,
+    BinaryFocalLoss,
     CrossEntropyLoss,
+    DeepSupervision,
+    DiceLoss,
     FocalLoss,
     Loss,
+    LovaszHingeLoss,
+    LovaszSoftmaxLoss,
     MSELoss,
+    SumLoss,
     numerical_gradient,
     relative_error,
 )
@@ -32,6 +38,25 @@ LOSSES = {
     "FocalLoss(gamma=0.5, alpha)": (
         lambda: FocalLoss(0.5, [0.2, 1.0, 2.0, 0.7]),
         lambda rng: (rng.normal(size=(5, 4)), rng.integers(0, 4, 5))),
+}
+
+
+def masks(rng):
+    """Draw logits and a mask: 2 tiles of 3 × 4, both kinds of pixels in each."""
+    target = (rng.random((2, 1, 3, 4)) < 0.4) * 1.0
+    target[:, 0, 0, :2] = 0, 1
+    return rng.normal(size=(2, 1, 3, 4)) * 2, target
+
+
+LOSSES |= {
+    "DiceLoss": (DiceLoss, masks),
+    "LovaszHingeLoss": (LovaszHingeLoss, masks),
+    "LovaszSoftmaxLoss": (
+        LovaszSoftmaxLoss,
+        lambda rng: (rng.normal(size=(2, 3, 2, 4)), rng.integers(0, 3, (2, 2, 4)))),
+    "BinaryFocalLoss": (lambda: BinaryFocalLoss(1.5, 0.8), masks),
+    "SumLoss": (lambda: SumLoss(BCEWithLogitsLoss(), DiceLoss(), weights=(1, 0.5)), masks),
+    "DeepSupervision": (lambda: DeepSupervision(DiceLoss()), masks),
 }
 
 
