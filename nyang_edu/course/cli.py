@@ -59,6 +59,10 @@ def _parser():
                          help="change nothing; print differences and exit 1 if there are any")
     command.add_argument("--execute", action="store_true",
                          help="execute the solutions again even where nothing has changed")
+    command = add("release", _release, "write a folder with chapters to hand out to a class")
+    command.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    command.add_argument("--without-solutions", action="store_true",
+                         help="hand out the course's own code only in compressed form")
     add("prove", _prove, "prove that every check catches and names every known mistake")
     return parser
 
@@ -71,7 +75,7 @@ def _chapters(names):
 
 def _lab(options):
     root = course_root()
-    chapter = find_chapter(options.names or "00", root)
+    chapter = find_chapter(options.names or chapter_paths(root)[0].stem, root)
     path = notebook_path(root, chapter).relative_to(root)
     command = [sys.executable, "-m", "jupyterlab", str(path)]
     ours = [os.environ.get("JUPYTER_CONFIG_PATH"), str(Path(__file__).parent)]  # labconfig/
@@ -165,6 +169,15 @@ def _build(options):
     words = "differ from their source" if options.check else "written"
     print(f"nyang build: {len(chapters)} chapters, {count} files {words}")
     return 1 if options.check and count else 0
+
+
+def _release(options):
+    from ..classroom.release import release
+
+    chapters = _chapters(options.names)
+    count = release(chapters, options.out, not options.without_solutions)
+    print(f"nyang release: {len(chapters)} chapters, {count} files in {options.out}")
+    return 0
 
 
 def _prove(options):

@@ -1,0 +1,1 @@
+"""The classroom: what a teacher hands out, grades, and hands back."""
