@@ -57,10 +57,10 @@ def ours(chapter, path):
 
 def theirs(root):
     """{student: points} out of nbgrader's gradebook."""
-    query = ("select student.id, sum(grade.auto_score) from grade "
-             "join submitted_notebook on grade.notebook_id = submitted_notebook.id "
-             "join submitted_assignment on submitted_assignment.id = submitted_notebook.assignment_id "
-             "join student on student.id = submitted_assignment.student_id group by student.id")
+    query = ("select work.student_id, sum(grade.auto_score) from grade "
+             "join submitted_notebook as book on grade.notebook_id = book.id "
+             "join submitted_assignment as work on work.id = book.assignment_id "
+             "group by work.student_id")
     with sqlite3.connect(root / "gradebook.db") as database:
         return dict(database.execute(query).fetchall())
 

@@ -35,17 +35,20 @@ _README = """\
 pip install -e . && nyang lab
 ```
 
-Python 3.11 or newer. In PowerShell 5 run the two commands one after the other. JupyterLab opens the first chapter.
+Python 3.11 or newer. In PowerShell 5 run the two commands one after the other. JupyterLab opens
+the first chapter.
 
-Fill in an exercise, run its `check(...)`, read what it says. `hint("name")` helps. `finish(...)` at a chapter's end puts
-what passes into the package `nyang_edu`; where something is still open, the course's own code stands in.
+Fill in an exercise, run its `check(...)`, read what it says. `hint("name")` helps. `finish(...)` at
+a chapter's end puts what passes into the package `nyang_edu`; where something is still open, the
+course's own code stands in.
 
 ## Hand in
 
 Save the notebook. Then commit and push, or hand in the file from `chapters/`, as your teacher asks.
 
-On GitHub each push runs `nyang check {names}` and the notebooks themselves, and shows your points in the summary of the
-run. It is green when every exercise passes. In your own terminal the same is `nyang check {names}`, then `nyang status`.
+On GitHub each push runs `nyang check {names}` and the notebooks themselves, and shows your points
+in the summary of the run. It is green when every exercise passes. In your own terminal the same is
+`nyang check {names}`, then `nyang status`.
 
 ## The solutions
 
@@ -55,9 +58,10 @@ run. It is green when every exercise passes. In your own terminal the same is `n
 _OPEN = "`solutions/` holds each chapter complete and executed. Look there after you have tried."
 
 _SEALED = """\
-They were not handed out. The checks compare your code with the course's own, so that code has to be here: compressed in
-`solutions/*.key`, and compressed in the modules of chapter {first} and later. This deters reading and is no
-secret: a few lines of Python unpack it. What it keeps you from is seeing an answer before you have looked for one.
+They were not handed out. The checks compare your code with the course's own, so that code has to
+be here: compressed in `solutions/*.key`, and compressed in the modules of chapter {first} and
+later. This deters reading and is no secret: a few lines of Python unpack it. What it keeps you
+from is seeing an answer before you have looked for one.
 
 `hint` ends with its last hint here, and does not show the solution."""
 

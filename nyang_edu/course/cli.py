@@ -59,12 +59,23 @@ def _parser():
                          help="change nothing; print differences and exit 1 if there are any")
     command.add_argument("--execute", action="store_true",
                          help="execute the solutions again even where nothing has changed")
+    add("prove", _prove, "prove that every check catches and names every known mistake")
+    _add_teaching(commands, add)
+    return parser
+
+
+def _add_teaching(commands, add):
+    """The commands of a teacher."""
     command = add("release", _release, "write a folder with chapters to hand out to a class")
     command.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     command.add_argument("--without-solutions", action="store_true",
                          help="hand out the course's own code only in compressed form")
-    add("prove", _prove, "prove that every check catches and names every known mistake")
-    return parser
+    text = "write the reports of a grading again"
+    command = commands.add_parser("report", help=text, description=text)
+    command.set_defaults(command=_report)
+    command.add_argument("out", metavar="DIR", help="what nyang grade wrote")
+    command.add_argument("--roster", metavar="CSV",
+                         help="the class as Canvas or Moodle exports it: whose grades are whose")
 
 
 def _chapters(names):
@@ -177,6 +188,14 @@ def _release(options):
     chapters = _chapters(options.names)
     count = release(chapters, options.out, not options.without_solutions)
     print(f"nyang release: {len(chapters)} chapters, {count} files in {options.out}")
+    return 0
+
+
+def _report(options):
+    from ..classroom.reports import write_reports
+
+    for path in write_reports(options.out, options.roster):
+        print(path)
     return 0
 
 

@@ -32,6 +32,6 @@ def read_source(path):
 def sealed_code(source, label):
     """Python code that does what ``source`` does and does not show it."""
     packed = base64.b85encode(seal(source)).decode()
-    lines = "\n".join(f'    b"{packed[at:at + 88]}"' for at in range(0, len(packed), 88))
+    lines = "\n".join(f'    b"{packed[at:at + 72]}"' for at in range(0, len(packed), 72))
     opened = f'__import__("zlib").decompress(__import__("base64").b85decode(\n{lines}))'
     return f'exec(compile({opened}, "<sealed {label}>", "exec"))'

@@ -257,7 +257,7 @@ def load_chapter(path):
 def chapter_paths(root=None):
     """The sources of all chapters, in order."""
     folder = (root or course_root()) / "solutions"
-    return sorted(path for suffix in (".py", SEALED) for path in folder.glob(f"[0-9][0-9]_*{suffix}"))
+    return sorted(path for path in folder.glob("[0-9][0-9]_*") if path.suffix in (".py", SEALED))
 
 
 def source_path(name):
