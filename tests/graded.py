@@ -65,7 +65,7 @@ def small_class(out):
     hand_in(out, "ada-11", "Ada", [forward, entry("linear_backward", 3), entry("Linear", 4)])
     hand_in(out, "ada-22", "Ada", [forward, averaged(), entry("Linear", 4, "needs")])
     hand_in(out, "kim-33", "김민지 🐱", [forward, averaged(), entry("Linear", 4)],
-            notes=["the file is UTF-16"])
+            notes=["the file is UTF-16"], nbval={"passed": 21, "failed": 2})
     hand_in(out, "eve-44", f'=HYPERLINK("x")\u202e{SCRIPT}\ud83d', [
         forward, entry("linear_backward", 3, "raised", seed=None,
                        headline=f"not yet  linear_backward stopped with ValueError: {SCRIPT}",
@@ -75,5 +75,5 @@ def small_class(out):
         entry(n, m, "blank", headline=f"not yet  {n} is still blank. To do: one row of outputs")
         for n, m in (("linear_forward", 2), ("linear_backward", 3), ("Linear", 4))])
     hand_in(out, "zoe-66", "Zoë", state="unreadable", reason=f"not JSON: {SCRIPT}", max=9,
-            confinement={"level": "limits", "missing": ["no bubblewrap: the network is open"]})
+            confinement={"level": "limits", "missing": ["No bubblewrap:", "the network is open."]})
     return out

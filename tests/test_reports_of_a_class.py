@@ -108,6 +108,7 @@ def test_feedback_names_the_mistake_draws_it_and_says_how_to_repeat_it(out):
     assert page.text.count("The loss divides by N already.") == 1
     assert page.text.count("check(linear_backward, seed=123456)") == 1
     assert "the file is UTF-16" in page.text and "2 hints used" in page.text
+    assert "cells that ran: 21, that failed: 2" in page.text
     assert [tag for tag, _ in page.tags].count("svg") == 6  # got, expected, difference; twice
     assert "[2, 3] = 6" in page.text and "[2, 3] = 1.5" in page.text
 
@@ -115,7 +116,7 @@ def test_feedback_names_the_mistake_draws_it_and_says_how_to_repeat_it(out):
 def test_the_class_page_counts_each_mistake_once_a_student(out):
     text = Page(out / "class.html").text
     assert "5 submissions graded" in text and "1 × The notebook could not be read." in text
-    assert "no bubblewrap: the network is open (1 submission)" in text
+    assert "No bubblewrap: the network is open. (1 submission)" in text
     assert "80 % passed" in text and "20 % passed" in text and "40 % passed" in text
     assert re.search(r"<td class=\"number\">2</td>.{0,300}dweight is averaged", (
         out / "class.html").read_text("utf-8"), re.DOTALL)
@@ -126,7 +127,9 @@ def test_two_students_of_one_name_stay_two(out):
     rows = table(out / "gradebook" / "canvas.csv")
     assert {r["Student"]: r["03_linear"] for r in rows if r["Student"].startswith("ada")} == {
         "ada-11": "9", "ada-22": "2"}
-    assert "ada-22" in Page(out / "students.html").text
+    text = Page(out / "students.html").text
+    assert "ada-22" in text and "bob-55" not in text
+    assert "The notebook could not be read." in text
 
 
 def test_canvas_and_moodle_find_their_columns(out):

@@ -66,7 +66,7 @@ class ClassCounts:
 
     chapters: dict = field(default_factory=dict)
     states: Counter = field(default_factory=Counter)
-    gaps: Counter = field(default_factory=Counter)  # what confinement lacked → submissions
+    gaps: Counter = field(default_factory=Counter)  # what confinement lacks → submissions
     names: Counter = field(default_factory=Counter)  # hash of a name → students who bear it
     latest: str = ""  # the student of the last result: one student's results come together
 
@@ -76,7 +76,7 @@ class ClassCounts:
         if result["student_id"] != self.latest:
             self.latest = result["student_id"]
             self.names[hash(simple(result["student"]))] += 1
-        self.gaps.update(result["confinement"]["missing"])
+        self.gaps.update({" ".join(result["confinement"]["missing"])} - {""})
         if result["chapter"] and result["state"] == "ok":
             self.chapters.setdefault(result["chapter"], ChapterCounts()).add(result)
 

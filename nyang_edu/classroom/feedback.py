@@ -34,7 +34,9 @@ def _chapter(result):
     number = (result["chapter"] or "").split("_")[0]
     heading = element("h2", escape(f"{number} {title}".strip()))
     facts = [f"{result['points']} of {count(result['max'], 'point')}", result["source"]]
-    parts = [heading, element("p", escape(" · ".join(map(str, facts))), class_="soft")]
+    if ran := result.get("nbval"):
+        facts.append(f"cells that ran: {ran['passed']}, that failed: {ran['failed']}")
+    parts = [heading, element("p", escape(" · ".join(filter(None, facts))), class_="soft")]
     if result["state"] != "ok":
         words = STATES.get(result["state"], result["state"])
         parts.append(_note(f"{words} {result['reason']}"))

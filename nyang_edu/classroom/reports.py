@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..course.files import CourseError, write_atomic
 from .classpage import ClassCounts, class_page
-from .feedback import feedback_page
+from .feedback import STATES, feedback_page
 from .gradebook import (
     GRADES,
     Table,
@@ -112,22 +112,24 @@ def _list_of_students(chapters):
     """The page of all students, before and after its rows."""
     names = [escape(f"{name.partition('_')[0]} {chapter.title}")
              for name, chapter in chapters.items()]
-    head = row(["student", *names, "points"], "th", range(1, len(names) + 2))
+    head = row(["student", *names, "points", "not graded"], "th", range(1, len(names) + 2))
     body = (element("h1", "Every student") + element("p", '<a href="class.html">the class</a>')
             + f"<table>{head}{_GAP}</table>")
     return page("Every student", body).split(_GAP)
 
 
 def _student_row(results, counts):
-    points = {result["chapter"]: str(result["points"]) if result["state"] == "ok"
-              else result["state"] for result in results}
+    points = {result["chapter"]: str(result["points"]) for result in results
+              if result["state"] == "ok"}
+    others = ", ".join(sorted({STATES.get(result["state"], result["state"]) for result in results
+                               if result["state"] != "ok"}))
     name, key = results[0]["student"], results[0]["student_id"]
     link = element("a", name_of(name), href=f"feedback/{key}.html")
     if counts.shared(name):
         link += " " + element("span", escape(key), class_="soft")
     total = sum(result["points"] for result in results)
     cells = [link, *(escape(points.get(name, "")) for name in counts.chapters), str(total)]
-    return row(cells, numbers=range(1, len(cells))) + "\n"
+    return row([*cells, escape(others)], numbers=range(1, len(cells))) + "\n"
 
 
 @contextlib.contextmanager
