@@ -3,6 +3,9 @@
 Screenshots go to ``tests/artefacts/``, for people to look at.
 """
 
+import shutil
+import subprocess
+
 import pytest
 from graded import small_class
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS, contrast
@@ -93,3 +96,21 @@ def test_a_page_fits_a_phone(page, out):
     page.goto((out / "feedback" / "kim-33.html").as_uri())
     page.screenshot(path=ARTEFACTS / f"phone_{page.scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def has_korean_font():
+    listing = shutil.which("fc-list") and subprocess.run(
+        ["fc-list", ":lang=ko"], capture_output=True).stdout
+    return bool(listing)
+
+
+@pytest.mark.skipif(not has_korean_font(), reason="no Korean font: apt-get install fonts-nanum")
+def test_korean_letters_are_letters(page, out):
+    """Without a font every syllable is the same box."""
+    page.goto((out / "feedback" / "kim-33.html").as_uri())
+    heading = page.get_by_role("heading", name="김민지")
+    shots = set()
+    for syllable in "김민지":
+        heading.evaluate("(heading, text) => { heading.textContent = text; }", syllable)
+        shots.add(page.locator("h1").screenshot())
+    assert len(shots) == 3

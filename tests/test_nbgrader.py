@@ -22,8 +22,10 @@ from nyang_edu.course.answers import check_answers, read_answers
 from nyang_edu.course.notebooks import as_json, read_notebook
 from nyang_edu.course.source import find_chapter
 
-CHAPTER = "00_start_here"
-WRONG = "def counterexample():\n    return np.zeros(3), np.zeros(3)\n"
+CHAPTER = "03_linear"
+NO_BIAS = "#| export\ndef linear_forward(x, weight, bias):\n    return x @ weight.T\n"
+WRONG_GUESS = ("def broken_gradient(x1, x2, dout1, dout2):\n"
+               "    return dout1.T @ x1 + dout2.T @ x2\n")
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("nbgrader") is None,
@@ -85,11 +87,14 @@ def test_nbgrader_keeps_the_exercises_as_they_are(course):
 
 
 def test_nbgrader_gives_the_same_points_as_we_do(course):
+    """But where ``Linear`` runs on a wrong ``linear_forward``, for which we have put ours."""
     chapter = find_chapter(CHAPTER, REPO)
     right = {name: e.cell.solved() for name, e in chapter.exercises.items()}
-    paths = {"blank": hand_in(course, "blank", {}), "right": hand_in(course, "right", right),
-             "wrong": hand_in(course, "wrong", {**right, "counterexample": WRONG})}
+    handed_in = {"blank": {}, "right": right,
+                 "wrong": {**right, "broken_gradient": WRONG_GUESS},
+                 "wrong early": {**right, "linear_forward": NO_BIAS}}
+    points = {student: ours(chapter, hand_in(course, student, answers))
+              for student, answers in handed_in.items()}
+    assert points == {"blank": 0, "right": 20, "wrong": 20 - 1, "wrong early": 20 - 2}
     nbgrader(course, "autograde", CHAPTER, "--create")
-    points = {student: ours(chapter, path) for student, path in paths.items()}
-    assert points == {"blank": 0, "right": chapter.points, "wrong": chapter.points - 2}
-    assert theirs(course) == points
+    assert theirs(course) == {**points, "wrong early": 20 - 2 - 4}

@@ -167,16 +167,23 @@ def test_a_roster_says_whose_grades_are_whose(tmp_path, capsys, kind, column, fo
     assert not (out / "gradebook" / "not_on_the_roster.txt").exists()
 
 
-def test_reports_come_out_the_same_again_and_without_results_say_so(out, tmp_path, capsys):
+def test_reports_come_out_the_same_again_and_without_results_say_so(out, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     write_reports(out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     with pytest.raises(CourseError, match="nyang grade"):
         write_reports(tmp_path)
-    empty = tmp_path / "empty.csv"
-    empty.write_text("Student\n", encoding="utf-8")
-    assert cli.main(["report", str(out), "--roster", str(empty)]) == 2
-    assert "names nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data, words", [
+    (b"Student\n", "names nobody"), ("Student\n김민지\n".encode("cp949"), "is not UTF-8"),
+    (None, "cannot be read")])
+def test_a_roster_that_is_none_is_refused(out, tmp_path, capsys, data, words):
+    roster = tmp_path / "class.csv"
+    if data is not None:
+        roster.write_bytes(data)
+    assert cli.main(["report", str(out), "--roster", str(roster)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_result_that_is_no_result_is_skipped(tmp_path, capsys):

@@ -20,7 +20,7 @@ class Roster:
 
     def __init__(self, path):
         self._people, self._given = {}, set()  # name or number, simplified → row, or None
-        text = read_text(path)
+        text = _read(path)
         delimiter = max(",;\t", key=text.partition("\n")[0].count)
         for cells in csv.DictReader(io.StringIO(text), delimiter=delimiter):
             person = {key.strip(): value.strip() for key, value in cells.items() if key and value}
@@ -42,15 +42,21 @@ class Roster:
             self._people[word] = None if word in self._people else person
 
     def claim(self, name):
-        """The person whom a submission's name fits, or None where that is not certain.
-
-        A learning platform adds numbers to a name, behind an underscore.
-        """
-        person = self._people.get(simple(name)) or self._people.get(simple(name.split("_")[0]))
+        """The person whom a submission's name fits, or None where that is not certain."""
+        person = self._people.get(simple(name))
         if person is None or id(person) in self._given:
             return None
         self._given.add(id(person))
         return person
+
+
+def _read(path):
+    try:
+        return read_text(path)
+    except UnicodeDecodeError:
+        raise CourseError(f"{path} is not UTF-8: save it as \"CSV UTF-8\".") from None
+    except OSError as error:
+        raise CourseError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def simple(name):
