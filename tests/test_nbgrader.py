@@ -92,9 +92,9 @@ def test_nbgrader_gives_the_same_points_as_we_do(course):
     right = {name: e.cell.solved() for name, e in chapter.exercises.items()}
     handed_in = {"blank": {}, "right": right,
                  "wrong": {**right, "broken_gradient": WRONG_GUESS},
-                 "wrong early": {**right, "linear_forward": NO_BIAS}}
+                 "early": {**right, "linear_forward": NO_BIAS}}
     points = {student: ours(chapter, hand_in(course, student, answers))
               for student, answers in handed_in.items()}
-    assert points == {"blank": 0, "right": 20, "wrong": 20 - 1, "wrong early": 20 - 2}
+    assert points == {"blank": 0, "right": 20, "wrong": 20 - 1, "early": 20 - 2}
     nbgrader(course, "autograde", CHAPTER, "--create")
-    assert theirs(course) == {**points, "wrong early": 20 - 2 - 4}
+    assert theirs(course) == {**points, "early": 20 - 2 - 4}
