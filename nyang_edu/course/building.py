@@ -17,6 +17,9 @@ def build(chapters, check=False, execute_all=False, say=print):
     Returns the number of files that differ from what the sources make.
     """
     root = course_root()
+    if any(chapter.sealed for chapter in chapters):
+        raise CourseError("These chapters came without their solutions: there is nothing to build. "
+                          "Notebooks and modules are built where the course is written.")
     if check:
         return sum(_differs(root, path, text, say) for path, text in planned(root, chapters))
     with locked(root):

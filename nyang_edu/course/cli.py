@@ -54,6 +54,7 @@ def _parser():
     add("export", _export, "check, then put what passes into the package", "+")
     add("restore", _restore, "bring the reference's modules back", "+")
     add("hint", _hint, "show the next hint of an exercise, by its name", "+")
+    _add_teaching(commands, add)
     command = add("build", _build, "build notebooks and modules from the sources")
     command.add_argument("--check", action="store_true",
                          help="change nothing; print differences and exit 1 if there are any")
@@ -71,7 +72,7 @@ def _chapters(names):
 
 def _lab(options):
     root = course_root()
-    chapter = find_chapter(options.names or "00", root)
+    chapter = find_chapter(options.names or chapter_paths(root)[0].stem, root)
     path = notebook_path(root, chapter).relative_to(root)
     command = [sys.executable, "-m", "jupyterlab", str(path)]
     ours = [os.environ.get("JUPYTER_CONFIG_PATH"), str(Path(__file__).parent)]  # labconfig/
@@ -165,6 +166,37 @@ def _build(options):
     words = "differ from their source" if options.check else "written"
     print(f"nyang build: {len(chapters)} chapters, {count} files {words}")
     return 1 if options.check and count else 0
+
+
+def _add_teaching(commands, add):
+    """The commands of a teacher."""
+    command = add("release", _release, "write a folder with chapters to hand out to a class")
+    command.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    command.add_argument("--without-solutions", action="store_true",
+                         help="hand out the course's own code only in compressed form")
+    text = "write the reports of a grading again"
+    command = commands.add_parser("report", help=text, description=text)
+    command.set_defaults(command=_report)
+    command.add_argument("out", metavar="DIR", help="what nyang grade wrote")
+    command.add_argument("--roster", metavar="CSV",
+                         help="the class as Canvas or Moodle exports it: whose grades are whose")
+
+
+def _release(options):
+    from ..classroom.release import release
+
+    chapters = _chapters(options.names)
+    count = release(chapters, options.out, not options.without_solutions)
+    print(f"nyang release: {len(chapters)} chapters, {count} files in {options.out}")
+    return 0
+
+
+def _report(options):
+    from ..classroom.reports import write_reports
+
+    for path in write_reports(options.out, options.roster):
+        print(path)
+    return 0
 
 
 def _prove(options):

@@ -45,7 +45,8 @@ def export_chapter(key, root=None, path=None):
     """Write a chapter's modules from the student's notebook: (chapter, answers, paths)."""
     root = root or course_root()
     chapter, answers = check_chapter(key, root, path)
-    texts = {module_path(root, module): module_text(chapter, cells, _chosen(cells, answers))
+    texts = {module_path(root, module): module_text(
+                 chapter, cells, _chosen(cells, answers), chapter.sealed)
              for module, cells in chapter.modules().items()}
     with locked(root):
         written = [path for path, text in texts.items() if _replace(root, path, text)]
@@ -80,7 +81,7 @@ def restore_chapter(key, root=None):
     with locked(root):
         return [
             path for path, text in (
-                (module_path(root, module), module_text(chapter, cells))
+                (module_path(root, module), module_text(chapter, cells, None, chapter.sealed))
                 for module, cells in chapter.modules().items())
             if _replace(root, path, text)
         ]

@@ -6,6 +6,7 @@ import re
 import symtable
 
 from .files import CourseError, read_text
+from .sealing import sealed_code
 
 YOURS, REFERENCE = "# yours", "# reference: yours does not pass its check yet"
 _HEADER = "# Exported from chapter {number}. Change the notebook, then export again."
@@ -18,11 +19,12 @@ def module_path(root, module):
     return root.joinpath("nyang_edu", *module.split(".")).with_suffix(".py")
 
 
-def module_text(chapter, cells, answers=None):
+def module_text(chapter, cells, answers=None, sealed=False):
     """The module's source.
 
     ``answers`` maps exercise names to (source, mark); an exercise without an entry
     is the reference's. With ``answers`` every exercise carries a mark that says whose it is.
+    With ``sealed`` the reference's code runs but does not show.
     """
     parts = [_HEADER.format(number=chapter.number)]
     for cell in cells:
@@ -30,6 +32,8 @@ def module_text(chapter, cells, answers=None):
         if answers and cell.exercise in answers:
             source, mark = answers[cell.exercise]
         text = strip_directives(source)
+        if sealed and cell.exercise and mark != YOURS:
+            text = sealed_code(text, cell.exercise)
         parts.append(f"{mark}\n{text}" if mark else text)
     text = parts[0] + "\n" + parts[1] + "\n\n\n" + "\n\n\n".join(parts[2:])
     return text.rstrip() + "\n"

@@ -10,7 +10,7 @@ from .diagnosing import judge
 from .files import CourseError, is_test_run
 from .limits import is_cell
 from .reference import workshop
-from .source import find_exercise
+from .source import find_chapter, find_exercise
 
 
 class CheckFailed(AssertionError):
@@ -89,11 +89,14 @@ def _show(report):
 def hint(name):
     """The next hint of an exercise: direction, formula, skeleton, and then the solution."""
     exercise = find_exercise(name if isinstance(name, str) else name.__name__)
-    texts = [*exercise.hints, f"The solution:\n\n```python\n{exercise.cell.solved()}\n```"]
+    texts, sealed = list(exercise.hints), find_chapter(exercise.chapter).sealed
+    if not sealed:
+        texts.append(f"The solution:\n\n```python\n{exercise.cell.solved()}\n```")
     used = 0 if is_test_run() else progress.load().get(exercise.name, {}).get("hints", 0)
     progress.record(exercise.name, hints=min(used + 1, len(texts)))
     number = min(used, len(texts) - 1)
-    warning = "\n\nThe next call shows the solution." if number == len(texts) - 2 else ""
+    last = number == len(texts) - 2 and not sealed
+    warning = "\n\nThe next call shows the solution." if last else ""
     _say(f"hint {number + 1} of {len(texts)} for {exercise.name}\n\n{texts[number]}{warning}")
 
 

@@ -8,9 +8,9 @@ import functools
 import linecache
 from dataclasses import dataclass
 
-from .files import CourseError, course_root
+from .files import CourseError
 from .probing import run_rounds
-from .source import load_chapter, refuse
+from .source import load_chapter, refuse, source_path
 
 
 @dataclass
@@ -134,7 +134,7 @@ class Workshop:
 
 def workshop(exercise):
     """The Workshop of an exercise; its chapter's namespace is built once per source."""
-    path = course_root() / "solutions" / f"{exercise.chapter}.py"
+    path = source_path(exercise.chapter)
     info = path.stat()
     namespace = _cached_namespace(str(path), (info.st_mtime_ns, info.st_size))
     return Workshop(exercise, load_chapter(path), namespace)

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .files import CourseError, course_root, read_text
+from .files import CourseError, course_root
+from .sealing import SEALED, read_source
 
 AUTHOR_ROLES = ("probe", "mistakes", "hints")  # never shown to a student
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -100,11 +101,15 @@ class Exercise:
 
 @dataclass
 class Chapter:
-    """A parsed chapter: ``name`` such as "03_linear", its cells and exercises by name."""
+    """A parsed chapter: ``name`` such as "03_linear", its cells and exercises by name.
+
+    ``sealed`` is True where the source was handed out without showing the solutions.
+    """
 
     name: str
     cells: list
     exercises: dict
+    sealed: bool = False
 
     @property
     def number(self):
@@ -238,7 +243,9 @@ def _check_complete(chapter, exercise):
 
 @functools.lru_cache(maxsize=64)
 def _cached_chapter(path, stamp):
-    return parse_chapter(Path(path).stem, read_text(path))
+    chapter = parse_chapter(Path(path).stem, read_source(path))
+    chapter.sealed = Path(path).suffix == SEALED
+    return chapter
 
 
 def load_chapter(path):
@@ -249,7 +256,14 @@ def load_chapter(path):
 
 def chapter_paths(root=None):
     """The sources of all chapters, in order."""
-    return sorted(((root or course_root()) / "solutions").glob("[0-9][0-9]_*.py"))
+    folder = (root or course_root()) / "solutions"
+    return sorted(path for path in folder.glob("[0-9][0-9]_*") if path.suffix in (".py", SEALED))
+
+
+def source_path(name):
+    """The source of the chapter "03_linear", open or sealed."""
+    return next((path for path in chapter_paths() if path.stem == name),
+                course_root() / "solutions" / f"{name}.py")
 
 
 def find_chapter(key, root=None):
@@ -268,7 +282,7 @@ def find_chapter(key, root=None):
 def find_exercise(name, root=None):
     """The Exercise of that name; exercise names are unique over the whole course."""
     for path in chapter_paths(root):
-        if f'exercise="{name}"' in read_text(path):
+        if f'exercise="{name}"' in read_source(path):
             return load_chapter(path).exercises[name]
     raise CourseError(
         f"No exercise is called {name!r}. Pass the function or class of an exercise, "
