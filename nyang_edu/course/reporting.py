@@ -46,6 +46,8 @@ _FAILURES = {
     "mutated": "changes its input {f.text}",
     "drifted": "leaves its input {f.text} a little changed",
     "returned": "has the wrong kind of result: {f.text}",
+    "killed": "was stopped: {f.text}",
+    "refused": "is not graded: it {f.text}, which no exercise needs",
 }
 _ADVICE = {
     "slow": "Look for a loop that never ends, or for Python loops over single elements.",
