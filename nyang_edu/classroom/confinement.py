@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BUBBLEWRAP, LIMITS = "bubblewrap", "limits"
-BOX, WORK = "/box", "/work"  # where a confined process finds its two folders
+BOX = "/box"  # where a confined process finds the package
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache",
            "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
-_OPEN = ("bubblewrap does not work here ({why}), so submissions run as ordinary processes of yours:",
+_OPEN = ("bubblewrap does not work here ({why}), so submissions run as your own processes:",
          "they can read what you can read, the solutions and other submissions included;",
          "they can use the network, and a child that detaches itself outlives its limit.",
          "Grade work that you do not trust on Linux with bubblewrap, or in a container of its own.")
@@ -53,24 +53,21 @@ class Confinement:
         """True where bubblewrap does it."""
         return self.level == BUBBLEWRAP
 
-    def place(self, folder, inside):
-        """The name of a folder as the confined process knows it."""
-        return inside if self.full else str(folder)
+    def place(self, box):
+        """The name of the box as the confined process knows it."""
+        return BOX if self.full else str(box)
 
-    def command(self, arguments, box, limits, hidden=(), work=None):
+    def command(self, arguments, box, limits, hidden=()):
         """The command line that runs Python with ``arguments``.
 
-        It sees the folder ``box`` as BOX, and may write to ``work``, which it sees as WORK.
-        ``hidden`` are folders that stay invisible even below a system folder.
+        It sees the folder ``box`` as BOX. ``hidden`` are folders that stay invisible even below
+        a system folder.
         """
         python = [sys.executable, "-I", *arguments]
         if not self.full:
             return python
-        mounts = _mounts(limits, hidden) + ["--ro-bind", str(box), BOX]
-        if work:
-            mounts += ["--bind", str(work), WORK]
-        return [*_namespaces(), *mounts, "--remount-ro", "/", "--chdir", "/tmp",
-                *_variables(), *python]
+        return [*_namespaces(), *_mounts(limits, hidden), "--ro-bind", str(box), BOX,
+                "--remount-ro", "/", "--chdir", "/tmp", *_variables(), *python]
 
 
 def _namespaces():

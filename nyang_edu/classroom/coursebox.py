@@ -46,8 +46,7 @@ def finish(chapter):
 
 def build_box(folder, chapter, root=None):
     """Lay the package out in ``folder`` for grading one chapter; the folder's Path."""
-    folder = Path(folder)
-    target = folder / "nyang_edu"
+    target = Path(folder) / "nyang_edu"
     source = Path(nyang_edu.__file__).parent
     leave_out = shutil.ignore_patterns("__pycache__", "course", "classroom")
     shutil.copytree(source, target, ignore=leave_out)
@@ -57,9 +56,9 @@ def build_box(folder, chapter, root=None):
     for name in _ENGINE:
         _write(target / name, read_text(source / name))
     _write(target / "course" / "__init__.py", _COURSE)
-    for path in [folder, *folder.rglob("*")]:  # whoever runs inside is somebody else
+    for path in [target.parent, *target.parent.rglob("*")]:  # whoever runs inside is somebody else
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return folder
+    return target.parent
 
 
 def _modules(other, chapter):

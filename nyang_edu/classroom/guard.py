@@ -59,12 +59,11 @@ class Guard:
             raise Tampering(why)
 
     def _forbidden(self, event, arguments):
-        if event in _EVENTS:
-            return _EVENTS[event] if is_cell(sys._getframe(2).f_code.co_filename) else ""
         if event == "open" and isinstance(arguments[0], (str, bytes)):
             real = os.fsdecode(os.path.realpath(arguments[0]))
             return "opens files of the system" if real.startswith(("/proc", "/sys")) else ""
-        return "uses ctypes" if event.startswith("ctypes.") else ""
+        why = "uses ctypes" if event.startswith("ctypes.") else _EVENTS.get(event, "")
+        return why if why and is_cell(sys._getframe(2).f_code.co_filename) else ""
 
     def look(self):
         """Raise Tampering where a watched module or class is no longer what it was."""

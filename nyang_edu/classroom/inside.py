@@ -5,7 +5,6 @@ probe, and the seed, never come in here. For everything else the probe runs here
 arrays that it yields go out.
 """
 
-import ast
 import linecache
 import sys
 import traceback

@@ -11,9 +11,9 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
-from .confinement import BOX, Limits, identity, variables
+from .confinement import Limits, identity, variables
+from .watching import running, used_memory
 from .wire import Packer, Unpacker, WireError, read_frame
 
 START = 60.0  # seconds that Python and NumPy may take to start on a busy machine
@@ -36,8 +36,8 @@ class Died(BaseException):
 class Sandbox:
     """A confined server, started when it is first needed and again after each accident."""
 
-    def __init__(self, confinement, box, preload=(), limits=Limits(), hidden=()):
-        self.confinement, self.box, self.limits = confinement, box, limits
+    def __init__(self, confinement, box, preload=(), limits=None, hidden=()):
+        self.confinement, self.box, self.limits = confinement, box, limits or Limits()
         self.hidden, self.preload = hidden, list(preload)
         self.process, self.starts = None, 0
 
@@ -56,7 +56,7 @@ class Sandbox:
         self.send(job)
 
     def _start(self):
-        box = self.confinement.place(self.box, BOX)
+        box = self.confinement.place(self.box)
         command = self.confinement.command(["-c", _SERVE.format(box=box)], self.box, self.limits,
                                            self.hidden)
         self.process = subprocess.Popen(
@@ -86,7 +86,7 @@ class Sandbox:
         return {"RLIMIT_AS": limits.memory, "RLIMIT_FSIZE": limits.file_size,
                 "RLIMIT_NOFILE": limits.open_files, "RLIMIT_CORE": 0,
                 "RLIMIT_CPU": limits.cpu, "RLIMIT_STACK": 8 << 20,
-                "RLIMIT_NPROC": limits.processes + (0 if self.confinement.full else _running())}
+                "RLIMIT_NPROC": limits.processes + (0 if self.confinement.full else running())}
 
     def _await_hello(self):
         while not self.ready:
@@ -276,37 +276,3 @@ _SIGNALS = {
     "SIGXFSZ": "it wrote a file that is too large",
     "SIGKILL": "its process was killed",
 }
-
-
-def used_memory(process):
-    """The bytes that a process and all below it use together, shared pages counted once."""
-    total = 0
-    for child in _family(process):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            text = Path(f"/proc/{child}/smaps_rollup").read_text("ascii")
-            total += int(text.split("\nPss:")[1].split()[0]) << 10
-    return total
-
-
-def _family(process):
-    found = [process]
-    for one in found:  # grows while it is walked
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{one}/task").glob("*/children"):
-                found += [int(child) for child in task.read_text("ascii").split()]
-    return found
-
-
-def _running():
-    """How many processes of this user run now, where that can be told."""
-    if not hasattr(os, "getuid") or not os.path.isdir("/proc/self"):
-        return 4096
-    mine = os.getuid()
-    return sum(1 for path in Path("/proc").glob("[0-9]*/task/*") if _owner(path) == mine)
-
-
-def _owner(path):
-    try:
-        return path.stat().st_uid
-    except OSError:
-        return None

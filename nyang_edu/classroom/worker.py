@@ -27,8 +27,8 @@ def main():
     for name in setup["preload"]:
         try:
             importlib.import_module(name)
-        except ImportError:
-            continue  # a module that needs what is not given
+        except Exception:  # a module that needs what is not given, or what is blank
+            continue
     control.send({"hello": True})
     while (job := line.receive()) is not None:
         if not setup["fork"]:

@@ -38,12 +38,17 @@ class Answer:
 
 
 def read_answers(chapter, path):
+    """The answers in a saved notebook, by exercise name; see ``find_answers``."""
+    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
+    return find_answers(chapter, cells)
+
+
+def find_answers(chapter, cells):
     """The student's exercise cells by name, each with the exported helper cells above it.
 
     A cell is found by its id; where that is gone, or the cell defines something else, by the
     name that it defines.
     """
-    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
     by_id = {c.get("id"): c["source"] for c in cells}
     answers = {}
     for name in chapter.exercises:

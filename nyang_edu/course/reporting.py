@@ -69,7 +69,7 @@ def body(report):
         if report.right:
             lines.append(f"right so far: {_listed(report.right)}")
     reveal = report.exercise.cell.meta.get("reveal", True)
-    lines += [f"{d.name}: {d.text if reveal else _without_answer(d)}"
+    lines += [f"{d.name}: {d.text if reveal else without_answer(d)}"
               for d in report.differences if d.kind != "missing"]
     for mistake, names in report.named:
         where = f" (in {', '.join(names)})" if len(report.named) > 1 else ""
@@ -86,7 +86,7 @@ def _advice(failure):
     return [_ADVICE[failure.kind]] if failure.kind in _ADVICE else []
 
 
-def _without_answer(difference):
+def without_answer(difference):
     """A prediction's verdict must not print what was to be predicted."""
     if difference.got is not None and difference.got.dtype.kind == "b":
         return "this does not hold"
