@@ -91,7 +91,7 @@ def _mark(out, submission):
 
 def _fingerprint(submission, options):
     """What a result depends on: the files as they lie there, and what was asked for."""
-    state = [repr((options.chapters, options.nbval))]
+    state = [repr((options.chapters, options.nbval, options.limit))]
     for path, shown, inside in submission.paths:
         info = path.lstat()
         state.append(repr((shown, inside, info.st_size, info.st_mtime_ns)))
@@ -131,7 +131,7 @@ def main(options):
     try:
         graded, left = grade_all(options.submissions, out, options.j, options.only,
                                  options.regrade, chapters=tuple(options.chapters),
-                                 nbval=not options.no_nbval)
+                                 nbval=not options.no_nbval, limit=options.limit)
     except KeyboardInterrupt:
         print("\nnyang grade: stopped. What is done is kept; the same command goes on.",
               file=sys.stderr)

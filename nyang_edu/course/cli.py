@@ -76,6 +76,8 @@ def _add_grade(commands):
     command.add_argument("--regrade", action="store_true", help="also what is done already")
     command.add_argument("--chapters", nargs="+", default=[], metavar="NN",
                          help="what was to be handed in; without, whatever is found")
+    command.add_argument("--limit", type=float, default=10.0, metavar="SECONDS",
+                         help="the most that one exercise may take (10)")
     command.add_argument("--no-nbval", action="store_true",
                          help="leave out running the whole notebook: only the points, faster")
 
