@@ -19,7 +19,7 @@ RIGHT = {"linear_forward": ("linear_backward", "numerical_gradient"),
          "Memory": ("linear_forward", "Linear"), "Linear": ("linear_forward", "Memory")}
 UNREADABLE = {"format_99", "format_is_text", "nested_deep", "cut_off", "no_json", "empty",
               "cells_are_no_list", "too_large", "a_link_to_another", "a_pipe_without_end"}
-REFUSED_ENTRIES = {"zip_slip": 3, "zip_with_links": 2, "zip_bomb": 60, "zip_in_zip": 1}
+REFUSED_ENTRIES = {"zip_slip": 3, "zip_with_links": 2, "zip_bomb": 50, "zip_in_zip": 1}
 
 
 @dataclass

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import sys
+import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,12 +41,22 @@ def grade_all(folder, out, jobs=1, only=(), regrade=False, **options):
 
 def _chosen(found, only):
     """The submissions of the named students: by id, key or shown name."""
-    chosen = [one for one in found if not only or {one.id, one.key, one.name} & set(only)]
-    unknown = set(only) - {name for one in chosen for name in (one.id, one.key, one.name)}
+    only = {_composed(name) for name in only}
+    chosen = [one for one in found if not only or _names(one) & only]
+    unknown = only - set().union(*map(_names, chosen))
     if unknown:
         raise CourseError(f"No submission is called {', '.join(sorted(unknown))}. "
                           f"There are {len(found)}: a student is named as the folder is.")
     return chosen
+
+
+def _names(submission):
+    return {submission.id, _composed(submission.key), _composed(submission.name)}
+
+
+def _composed(name):
+    """One form for letters that can be written in two ways, as Korean ones can."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _write_facts(out, options):

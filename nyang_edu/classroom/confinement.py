@@ -22,6 +22,12 @@ _OPEN = ("bubblewrap does not work here ({why}), so submissions run as your own 
          "they can read what you can read, the solutions and other submissions included;",
          "they can use the network, and a child that detaches itself outlives its limit.",
          "Grade work that you do not trust on Linux with bubblewrap, or in a container of its own.")
+_TRIAL = """
+import os
+if {identity} is not None:
+    os.setgroups([]); os.setgid({identity}); os.setuid({identity})
+import numpy
+"""
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ def confinement():
     if not shutil.which("bwrap"):
         return _limits_only("it is not installed")
     command = [*_namespaces(), *_mounts(Limits(), ()), *_variables(),
-               sys.executable, "-I", "-c", "import numpy"]
+               sys.executable, "-I", "-c", _TRIAL.format(identity=identity())]
     try:
         done = subprocess.run(command, capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:

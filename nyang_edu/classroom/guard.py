@@ -14,7 +14,7 @@ from ..course.limits import is_cell
 
 _EVENTS = {
     "sys._getframe": "reads stack frames", "sys._current_frames": "reads stack frames",
-    "sys.settrace": "traces execution", "sys.setprofile": "traces execution",
+    "sys.setprofile": "traces execution",  # not settrace: the time limit itself traces
     "gc.get_objects": "searches memory", "gc.get_referrers": "searches memory",
     "gc.get_referents": "searches memory", "code.__new__": "makes code objects",
     "object.__getattr__": "reads code or frame objects", "object.__setattr__": "changes code",

@@ -14,7 +14,7 @@ import numpy as np
 from ..course import probing
 from ..course.limits import TooSlow, is_cell, time_limit
 from .guard import Guard, Tampering
-from .wire import Packer, Unpacker, read_frame
+from .wire import Packer, Unpacker, WireError, read_frame
 
 _SAID = 2000  # characters of a message that are passed on
 
@@ -116,6 +116,7 @@ def _run_probe(job, line, namespace, guard):
     guard.start()
     probe = _guarded(world["probe"], guard)
     try:
+        guard.look()
         with time_limit(job["limit"]):
             for number in range(probing.ROUNDS):
                 outcome = probing.run(probe, implementation, job["seed"], number,
@@ -126,6 +127,8 @@ def _run_probe(job, line, namespace, guard):
         line.send({"failure": ["slow", f"{job['limit']:g}", ""]})
     except Tampering as error:
         line.send({"failure": ["refused", str(error)[:_SAID], ""]})
+    except WireError:
+        line.send({"failure": ["raised", "ValueError: a result is too large", ""]})
     else:
         line.send({"done": True})
 
@@ -173,7 +176,11 @@ class Server:
         reply["changed"] = [[i, array.copy()] for i, (array, old) in enumerate(
             zip(arrays, before, strict=True)) if array.tobytes() != old.tobytes()]
         reply["generators"] = generators
-        self.line.send(reply, Packer(arrays))
+        try:
+            self.line.send(reply, Packer(arrays))
+        except WireError:
+            self.line.send({"raised": _described(ValueError("the result is too large")),
+                            "changed": [], "generators": []})
 
     def call_back(self, number, args, kwargs):
         """Call a function that was handed in, where it lives."""

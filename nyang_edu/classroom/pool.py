@@ -4,26 +4,44 @@ A piece of work that kills its process is tried three times and then set aside w
 everybody else's goes on in a new process.
 """
 
+import contextlib
 import multiprocessing
 import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
+from .worker import set_limits
+
 TRIES = 3
+MEMORY = 8 << 30  # bytes, of one grading process
 
 
 def _serve(connection, function):
     """In the process: answer each piece of work until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the one who hands out
+    _bound_memory()
     while True:
         try:
             work = connection.recv()
             if work is None:
                 return
-            connection.send(function(work))
+            connection.send(_done(function, work))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
+
+
+def _done(function, work):
+    """(result, None), or (None, why) where the function itself has stopped."""
+    try:
+        return function(work), None
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"[:500]
+
+
+def _bound_memory():
+    """A value out of a submission must not make the grader itself use up the machine."""
+    set_limits({"RLIMIT_AS": MEMORY})
 
 
 @dataclass
@@ -79,7 +97,8 @@ class Pool:
                 if task is None:
                     return
                 hand.task, hand.since = task, time.monotonic()
-                hand.pipe.send(load(task))
+                with contextlib.suppress(OSError):  # a dead one is noticed when it is waited for
+                    hand.pipe.send(load(task))
 
     def _start(self):
         mine, theirs = self.context.Pipe()
@@ -99,7 +118,7 @@ class Pool:
         task, hand.task = hand.task, None
         if hand.pipe.poll():
             try:
-                return task, hand.pipe.recv(), None
+                return task, *hand.pipe.recv()
             except (EOFError, ConnectionResetError):
                 hand.process.join(5)
                 why = f"its grading process died (exit code {hand.process.exitcode})"

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+from ..course.files import CourseError
 from .confinement import Limits, identity, variables
 from .watching import running, used_memory
 from .wire import Packer, Unpacker, WireError, read_frame
@@ -91,7 +92,8 @@ class Sandbox:
     def _await_hello(self):
         while not self.ready:
             if not self._take() or self.lost:
-                raise self._stop("killed", "its process did not start")
+                self.close()
+                raise CourseError("A confined process does not start on this machine.")
 
     def extend(self, seconds):
         """Give the job this much time from now on, and no more."""
@@ -178,7 +180,7 @@ class Sandbox:
         """Wait until a job has ended of itself, so that the next one can begin."""
         if self.process is None:
             return
-        self.deadline = time.monotonic() + 5.0
+        self.deadline = time.monotonic() + 2.0
         with contextlib.suppress(Died):
             while self.ended is None and not self.lost and self._take(keep=False):
                 pass

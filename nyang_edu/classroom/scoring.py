@@ -5,6 +5,7 @@ student's own earlier answers, it is tried once more on top of the course's: one
 never costs another one its points.
 """
 
+import re
 import time
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ import numpy as np
 from ..course.answers import imports_before, missing_in_module
 from ..course.diagnosing import LIMIT, Report, judge_outcomes, new_seed, wanted_outcomes
 from ..course.files import CourseError
+from ..course.limits import TooSlow, time_limit
 from ..course.modules import names_defined
 from ..course.probing import ROUNDS, Failure, Outcome, run_rounds
 from ..course.progress import fingerprint
@@ -121,9 +123,19 @@ class _Trial:
         except Died as died:
             return self._failed(died.kind, str(died) if died.kind == "killed" else
                                 f"{self.limit:g}")
+        except TooSlow:
+            return self._failed("slow", f"{self.limit:g}")
         finally:
             self.scorer.sandbox.finish()
-        report = judge_outcomes(self.shop, self.seed, got)
+        return self._compared(got)
+
+    def _compared(self, got):
+        try:
+            report = judge_outcomes(self.shop, self.seed, got)
+        except CourseError:
+            raise
+        except Exception as error:  # values that no answer has, made to break a comparison
+            return self._failed("killed", f"what it sent cannot be compared: {error!r}"[:300])
         missing = report.passed and self._missing()
         return replace(report, passed=False, failure=missing) if missing else report
 
@@ -156,7 +168,9 @@ class _Trial:
         sandbox = self.scorer.sandbox
         sandbox.extend(self.limit + 1)
         function = RemoteFunction(sandbox, self.shop.reference)
-        got = run_rounds(self.shop.probe(), function, self.seed, [o.calls for o in self.wanted])
+        calls = [outcome.calls for outcome in self.wanted]
+        with time_limit(2 * self.limit + 3):  # the probe runs here, but on values from there
+            got = run_rounds(self.shop.probe(), function, self.seed, calls)
         sandbox.send({"end": True})
         return got
 
@@ -203,8 +217,6 @@ class _Trial:
 
 
 def _words(text):
-    import re
-
     return set(re.findall(r"\w+", text))
 
 

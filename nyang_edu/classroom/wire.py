@@ -50,8 +50,10 @@ class Packer:
         self.lossy = False
 
     def pack(self, value):
-        """The frame for one value."""
+        """The frame for one value; WireError where it is too large."""
         text = json.dumps(self._encode(value, 0)).encode()
+        if len(text) > MOST_TEXT or sum(a.nbytes for a in self.arrays) > MOST_DATA:
+            raise WireError("it is too large")
         heads = json.dumps([[a.dtype.str, a.shape] for a in self.arrays]).encode()
         data = b"".join(a.tobytes() for a in self.arrays)
         head = HEAD.pack(MAGIC, 4 + len(text) + len(heads), len(data))
@@ -231,7 +233,10 @@ def _arrays(heads, data):
         size = math.prod(shape) * dtype.itemsize
         if at + size > len(data):
             raise WireError("an array is longer than its message")
-        arrays.append(np.frombuffer(data[at:at + size], dtype).reshape(shape).copy())
+        array = np.frombuffer(data[at:at + size], dtype).reshape(shape).copy()
+        if dtype.kind == "U":
+            array.tolist()  # refuses what is no text
+        arrays.append(array)
         at += size
     return arrays
 

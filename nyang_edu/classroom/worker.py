@@ -4,6 +4,7 @@ It starts before any student's code is there, gives up every right it has, loads
 given modules once, and then forks a process for each exercise, which starts in milliseconds.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -23,7 +24,7 @@ def main():
     line, control = _claim_pipes()
     setup = line.receive()
     _give_up_rights(setup["identity"])
-    _limit(setup["limits"])
+    set_limits(setup["limits"])
     for name in setup["preload"]:
         try:
             importlib.import_module(name)
@@ -70,11 +71,15 @@ def _give_up_rights(identity):
         os.setuid(identity)
 
 
-def _limit(limits):
-    """Set hard limits, which no process below can raise again."""
+def set_limits(limits):
+    """Set hard limits, which no process below can raise again; lower ones stay."""
     for name, value in limits.items() if resource else ():
-        if hasattr(resource, name):
-            resource.setrlimit(getattr(resource, name), (value, value))
+        number = getattr(resource, name, None)
+        if number is not None:
+            hard = resource.getrlimit(number)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            with contextlib.suppress(ValueError, OSError):  # a system may not know this limit
+                resource.setrlimit(number, (value, value))
 
 
 def _run_forked(job, line, control):
@@ -84,8 +89,9 @@ def _run_forked(job, line, control):
         os.close(control.write.number)
         try:
             run_job(job, line)
-        finally:
             os._exit(0)
+        finally:  # whatever a student's code has made of this process
+            os._exit(1)
     _, status = os.waitpid(child, 0)
     _sweep()
     return status

@@ -1,4 +1,4 @@
-# caught: raised
+# caught: raised slow
 def linear_forward(x, weight, bias):
     hoard = []
     while True:

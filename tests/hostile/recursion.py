@@ -1,4 +1,4 @@
-# caught: raised killed
+# caught: raised killed slow
 import sys
 
 sys.setrecursionlimit(10**9)
