@@ -23,7 +23,7 @@ _ATTRIBUTES = {"f_back", "f_globals", "f_locals", "f_code", "f_builtins", "tb_fr
 _DUNDERS = {"__init__", "__call__", "__repr__", "__str__", "__len__", "__getitem__", "__iter__",
             "__next__", "__enter__", "__exit__", "__name__", "__doc__", "__contains__",
             "__setitem__", "__post_init__", "__main__", "__all__", "__add__", "__mul__",
-            "__class__"}
+            "__class__", "__dict__"}
 _HIDDEN = _ATTRIBUTES - {"sys", "os"}  # as text, for getattr
 _KINDS = {"ndarray", "generic", "matrix", "memmap", "MaskedArray", "recarray"}
 _COMPUTED = {"getattr", "setattr", "vars"}
