@@ -211,3 +211,9 @@ def test_nbval_runs_the_rebuilt_notebook_for_the_report_only(school):
     assert result["points"] == 5
     assert result["nbval"]["failed"] >= 1, result["nbval"]
     assert json.dumps(result) and (school.out / result["nbval"]["junit"]).exists()
+
+
+def test_an_unreadable_notebook_counts_for_the_chapter_that_it_is_called_after(school):
+    school("anna").write_text("{")
+    result = graded(school, chapters=("01",))["anna"]
+    assert (result["state"], result["chapter"], result["max"]) == ("unreadable", "01_tiny", 7)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..course.files import CourseError, write_atomic
+from ..course.files import CourseError, locked, write_atomic
 from .confinement import confinement
 from .grading import Options, Work, grade, hidden_folders, set_aside
 from .pool import Pool
@@ -28,14 +28,15 @@ def grade_all(folder, out, jobs=1, only=(), regrade=False, **options):
     found = _chosen(find_submissions(folder), only)
     (out / "results").mkdir(parents=True, exist_ok=True)
     boxes = out / ".boxes"
-    shutil.rmtree(boxes, ignore_errors=True)
     options = Options(str(boxes), hidden=hidden_folders(folder, out), **options)
-    _write_facts(out, options)
-    todo = [one for one in found if regrade or not is_done(out, one, options)]
-    try:
-        _grade(todo, out, jobs, options)
-    finally:
-        shutil.rmtree(boxes, ignore_errors=True)
+    with locked(out, timeout=2.0):
+        shutil.rmtree(boxes, ignore_errors=True)  # of a run that was killed
+        _write_facts(out, options)
+        todo = [one for one in found if regrade or not is_done(out, one, options)]
+        try:
+            _grade(todo, out, jobs, options)
+        finally:
+            shutil.rmtree(boxes, ignore_errors=True)
     return len(todo), len(found) - len(todo)
 
 

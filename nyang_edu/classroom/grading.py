@@ -7,7 +7,6 @@ own, here or on another machine, and gives back plain data.
 import ast
 import contextlib
 import datetime
-import functools
 import hashlib
 import json
 import tempfile
@@ -20,7 +19,7 @@ from ..course.files import course_root
 from ..course.source import chapter_paths, find_chapter, load_chapter
 from .confinement import Limits, confinement
 from .coursebox import build_box
-from .hand_ins import HandIn, Unreadable, recognise
+from .hand_ins import HandIn, Unreadable, chapter_named, recognise
 from .records import FORMAT, exercise_record
 from .rerun import rerun
 from .sandbox import Sandbox
@@ -63,27 +62,20 @@ class Book:
 
 def grade(work, options):
     """The results of one submission, one dict for each chapter; see ``records``."""
-    chapters = [find_chapter(key) for key in options.chapters] or all_chapters()
-    books, troubles = _read(work, chapters)
+    asked = [find_chapter(key) for key in options.chapters]
+    books, troubles = _read(work, asked or [load_chapter(path) for path in chapter_paths()])
     hints = _hints(work)
     results = [_grade_chapter(work, book, options, hints) for book in books.values()]
-    results += [_trouble(work, None, state, name, why) for name, state, why in troubles]
-    if options.chapters:
-        results += [_missing(work, chapter) for chapter in chapters if chapter.name not in books]
-        named = {result["chapter"] for result in results if result["state"] == "ok"}
-        if len(named) == len(chapters):  # what else lies there was not asked for
-            results = [r for r in results if r["state"] in ("ok", "unreadable")]
+    results += [_trouble(work, *trouble) for trouble in troubles
+                if not asked or trouble[1] != "unknown"]  # what else lies there was not asked for
+    found = {result["chapter"] for result in results}
+    results += [_trouble(work, chapter, "missing", "", f"there is no notebook of {chapter.name}")
+                for chapter in asked if chapter.name not in found]
     return results or [_trouble(work, None, "missing", "", "there is no notebook")]
 
 
-@functools.lru_cache(maxsize=1)
-def all_chapters():
-    """Every chapter of the course."""
-    return [load_chapter(path) for path in chapter_paths()]
-
-
 def _read(work, chapters):
-    """({chapter: its Book}, [(file, state, why)]) of all notebooks; one for each chapter."""
+    """({chapter: its Book}, [(chapter or None, state, file, why)]); one Book for each chapter."""
     books, troubles = {}, []
     for file in work.files:
         if file.name.endswith("progress.json"):
@@ -93,15 +85,25 @@ def _read(work, chapters):
                 raise Unreadable(file.note)
             hand_in = HandIn(file.data)
         except Unreadable as error:
-            troubles.append((file.name, "unreadable", str(error)))
+            named = chapter_named(file.name, chapters)
+            troubles.append((named, "unreadable", file.name, str(error)))
             continue
         chapter = recognise(hand_in, file.name, chapters)
         if chapter is None:
-            troubles.append((file.name, "unknown", "no chapter is recognised in it"))
+            troubles.append((None, "unknown", file.name, "no chapter is recognised in it"))
             continue
         book = Book(file, chapter, hand_in)
         books[chapter.name] = _better(books.get(chapter.name), book)
-    return dict(sorted(books.items())), troubles
+    return dict(sorted(books.items())), list(_unnoted(books, troubles))
+
+
+def _unnoted(books, troubles):
+    """The troubles that are no mere note on a notebook of the same chapter."""
+    for chapter, *trouble in troubles:
+        if chapter and chapter.name in books:
+            books[chapter.name].hand_in.notes.append(f"{trouble[1]} was ignored: {trouble[2]}")
+        else:
+            yield chapter, *trouble
 
 
 def _better(old, new):
@@ -162,14 +164,11 @@ def _clean(text):
 
 
 def _trouble(work, chapter, state, source, why):
-    result = _result(work, chapter, source)
-    return result | {"state": state, "reason": _clean(why)}
-
-
-def _missing(work, chapter):
-    result = _trouble(work, chapter, "missing", "", f"there is no notebook of {chapter.name}")
-    entries = [exercise_record(Scored(exercise)) for exercise in chapter.exercises.values()]
-    return result | {"exercises": entries}
+    """The result where nothing could be graded: no points, and the reason."""
+    exercises = chapter.exercises.values() if chapter else ()
+    return _result(work, chapter, source) | {
+        "state": state, "reason": _clean(why),
+        "exercises": [exercise_record(Scored(exercise)) for exercise in exercises]}
 
 
 def set_aside(work, why):

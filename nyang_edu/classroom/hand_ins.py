@@ -119,5 +119,10 @@ def recognise(hand_in, name, chapters):
     best = max(chapters, key=found, default=None)
     if best is not None and found(best):
         return best
+    return chapter_named(name, chapters)
+
+
+def chapter_named(name, chapters):
+    """The chapter that a file is called after, or None."""
     stem = name.rsplit("/", 1)[-1].removesuffix(".ipynb")
-    return next((c for c in chapters if c.name in stem), None)
+    return next((chapter for chapter in chapters if chapter.name in stem), None)
