@@ -57,7 +57,7 @@ def print_table(results, ran):
 
 def caught_by(case, result):
     entry = entries(result).get(case.exercise)
-    return entry["verdict"] if entry else result["state"]
+    return entry["verdict"] if entry and result["state"] == "ok" else result["state"]
 
 
 def entries(result):
