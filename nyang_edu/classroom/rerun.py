@@ -6,6 +6,7 @@ what the grader has found, so the JUnit file shows each exercise as it was judge
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -123,7 +124,7 @@ def _end(process):
 def _counts(data):
     """The counts in a JUnit file, and its text; a student's code may have had a hand in it."""
     counts = {"passed": 0, "failed": 0, "skipped": 0, "errors": 0, "xml": "", "reason": ""}
-    text = data.decode("utf-8", "replace")
+    text = re.sub(r"#x1B\[[0-9;]*m", "", data.decode("utf-8", "replace"))  # IPython's colours
     if not text or len(data) > MOST_XML:
         return counts | {"reason": "nbval has left no report, or one that is too long"}
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
