@@ -127,9 +127,12 @@ def _below_system(path):
 
 def installed_course():
     """Where the package is installed with its reference modules: never to be seen inside."""
-    places = [Path(folder) / "nyang_edu" for folder in {*site.getsitepackages(),
-                                                       sysconfig.get_paths()["purelib"]}]
-    return [str(place) for place in places if place.is_dir()]
+    places = {Path(folder) / "nyang_edu" for folder in [*site.getsitepackages(),
+                                                       sysconfig.get_paths()["purelib"]]}
+    here = Path(__file__).resolve().parents[1]
+    if _below_system(here) or any(here.is_relative_to(f) for f in _python_folders()):
+        places.add(here)
+    return [str(place) for place in sorted(places) if place.is_dir()]
 
 
 def variables():

@@ -55,8 +55,7 @@ def build_box(folder, chapter, root=None):
     """Lay the package out in ``folder`` for grading one chapter; the folder's Path."""
     target = Path(folder) / "nyang_edu"
     source = Path(nyang_edu.__file__).parent
-    leave_out = shutil.ignore_patterns("__pycache__", "course", "classroom")
-    shutil.copytree(source, target, ignore=leave_out)
+    shutil.copytree(source, target, ignore=_no_framework)
     for path in chapter_paths(root):
         for module, text in _modules(load_chapter(path), chapter):
             _write(target.joinpath(*module.split(".")).with_suffix(".py"), text)
@@ -66,6 +65,12 @@ def build_box(folder, chapter, root=None):
     for path in [target.parent, *target.parent.rglob("*")]:  # whoever runs inside is somebody else
         path.chmod(0o755 if path.is_dir() else 0o644)
     return target.parent
+
+
+def _no_framework(folder, names):
+    """What a box must not hold: the engine, and whatever is no Python (a key, say)."""
+    return [name for name in names if name in ("__pycache__", "course", "classroom")
+            or not (name.endswith(".py") or (Path(folder) / name).is_dir())]
 
 
 def _modules(other, chapter):
