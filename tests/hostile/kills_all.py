@@ -1,4 +1,4 @@
-# caught: killed
+# caught: killed raised
 # It ends every process that it may: the one that started it, too.
 import os
 
