@@ -93,7 +93,7 @@ def read_results(out):
             result = json.loads(path.read_text("utf-8"))
             if result["format"] != FORMAT:
                 raise ValueError(f"format {result['format']}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             print(f"nyang: {path} is skipped, it is no result: {error}", file=sys.stderr)
             continue
         yield result
