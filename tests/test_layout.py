@@ -23,7 +23,10 @@ FRAMEWORK = [p for p in MODULES if not TOOLS & set(p.relative_to(REPO).parts)]
 
 
 def tracked():
-    """The files that Git knows or would add; all but hidden ones where there is no Git."""
+    """The files that Git knows or would add; all but hidden ones where there is no Git.
+
+    Hostile submissions are left out: being in bad form is what some of them are for.
+    """
     listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPO, capture_output=True
     )
@@ -35,7 +38,7 @@ def tracked():
             for p in REPO.rglob("*")
             if not any(part.startswith((".", "__")) for part in p.relative_to(REPO).parts)
         ]
-    return [p for p in paths if p.is_file()]
+    return [p for p in paths if p.is_file() and p.parent.name != "hostile"]
 
 
 def is_text(path):

@@ -38,12 +38,17 @@ class Answer:
 
 
 def read_answers(chapter, path):
+    """The answers in a saved notebook, by exercise name; see ``find_answers``."""
+    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
+    return find_answers(chapter, cells)
+
+
+def find_answers(chapter, cells):
     """The student's exercise cells by name, each with the exported helper cells above it.
 
     A cell is found by its id; where that is gone, or the cell defines something else, by the
     name that it defines.
     """
-    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
     by_id = {c.get("id"): c["source"] for c in cells}
     answers = {}
     for name in chapter.exercises:
@@ -92,12 +97,12 @@ def _judge_cell(chapter, cell, answer, namespace):
     """Run one student's cell on top of what passed so far, and judge what it defines."""
     exercise = chapter.exercises[cell.exercise]
     exported = cell.directive("export") is not None
-    trial = {**({} if exported else _imports_before(chapter, cell)), **namespace}
+    trial = {**({} if exported else _imported(imports_before(chapter, cell))), **namespace}
     failure = _run(exercise, answer, trial)
     if failure:
         return Report(exercise, 0, failure=failure)
     report = judge(workshop(exercise), trial[exercise.name], given=trial)
-    failure = exported and report.passed and _missing(chapter, cell, answer)
+    failure = exported and report.passed and missing_in_module(chapter, cell, answer)
     if failure:
         return Report(exercise, report.seed, failure=failure)
     if report.passed:
@@ -124,7 +129,7 @@ def _run(exercise, answer, trial):
     return None
 
 
-def _missing(chapter, cell, answer):
+def missing_in_module(chapter, cell, answer):
     """The Failure of an answer that uses what its module will not hold, or None.
 
     A notebook sees all of its names; a module sees only its own cells and imports.
@@ -138,14 +143,19 @@ def _missing(chapter, cell, answer):
     return Failure("raised", f"NameError: name {names[0]!r} is not defined in its module", where)
 
 
-def _imports_before(chapter, cell):
+def imports_before(chapter, cell):
     """What the notebook has imported above a cell that stays in it: all of that may be used."""
-    names = {}
+    lines = []
     for above in chapter.cells[:chapter.cells.index(cell)]:
         if above.kind == "code" and above.role is None and "import" in above.source:
-            lines = [n for n in ast.parse(above.solved()).body
-                     if isinstance(n, (ast.Import, ast.ImportFrom))]
-            exec(compile(ast.Module(lines, []), "<imports>", "exec"), names)  # noqa: S102
+            lines += [ast.unparse(n) for n in ast.parse(above.solved()).body
+                      if isinstance(n, (ast.Import, ast.ImportFrom))]
+    return lines
+
+
+def _imported(lines):
+    names = {}
+    exec(compile("\n".join(lines), "<imports>", "exec"), names)  # noqa: S102
     return names
 
 

@@ -61,7 +61,26 @@ def _parser():
     command.add_argument("--execute", action="store_true",
                          help="execute the solutions again even where nothing has changed")
     add("prove", _prove, "prove that every check catches and names every known mistake")
+    _add_grade(commands)
     return parser
+
+
+def _add_grade(commands):
+    text = "grade a class's submissions, each confined, and write the results to a folder"
+    command = commands.add_parser("grade", help=text, description=text)
+    command.set_defaults(command=_grade)
+    command.add_argument("submissions", help="a folder or an archive of submissions")
+    command.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    command.add_argument("-j", type=int, default=max(1, (os.cpu_count() or 2) - 1), metavar="N",
+                         help="how many submissions at once")
+    command.add_argument("--only", nargs="+", default=[], metavar="STUDENT")
+    command.add_argument("--regrade", action="store_true", help="also what is done already")
+    command.add_argument("--chapters", nargs="+", default=[], metavar="NN",
+                         help="what was to be handed in; without, whatever is found")
+    command.add_argument("--limit", type=float, default=10.0, metavar="SECONDS",
+                         help="the most that one exercise may take (10)")
+    command.add_argument("--no-nbval", action="store_true",
+                         help="leave out running the whole notebook: only the points, faster")
 
 
 def _chapters(names):
@@ -210,6 +229,12 @@ def _prove(options):
     for flaw in flaws:
         print(f"not proven  {flaw}")
     return 1 if flaws else 0
+
+
+def _grade(options):
+    from ..classroom.command import main
+
+    return main(options)
 
 
 if __name__ == "__main__":

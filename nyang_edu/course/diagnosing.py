@@ -31,6 +31,11 @@ class Report:
     named: list = field(default_factory=list)  # (Mistake, [array names])
     proven: str = ""
 
+    @property
+    def failure_kind(self):
+        """The kind of the failure that ended it, "" where none did."""
+        return self.failure.kind if self.failure else ""
+
 
 def new_seed():
     """A seed that a student can type again: at most six digits."""
@@ -39,15 +44,26 @@ def new_seed():
 
 def judge(workshop, implementation, seed=None, given=None):
     """Check an implementation against the reference; a Report."""
-    exercise = workshop.exercise
     seed = new_seed() if seed is None else int(seed)
+    wanted = wanted_outcomes(workshop, seed)
+    return judge_outcomes(workshop, seed, _student_outcomes(
+        workshop, implementation, seed, given, wanted))
+
+
+def wanted_outcomes(workshop, seed):
+    """What the reference makes of the probe; a CourseError where it stops itself."""
     wanted = workshop.outcomes(workshop.reference, seed)
     for outcome in wanted:
         if outcome.failure:
-            raise CourseError(f"The course's own solution of {exercise.name} stops on the draw "
-                              f"seed={seed} ({outcome.failure}). That is a fault of the course, "
-                              "not yours: run the check again.")
-    got = _student_outcomes(workshop, implementation, seed, given, wanted)
+            raise CourseError(f"The course's own solution of {workshop.exercise.name} stops on "
+                              f"the draw seed={seed} ({outcome.failure}). That is a fault of the "
+                              "course, not yours: run the check again.")
+    return wanted
+
+
+def judge_outcomes(workshop, seed, got):
+    """Judge what a probe yielded, wherever it ran; a Report."""
+    exercise, wanted = workshop.exercise, wanted_outcomes(workshop, seed)
     report = Report(exercise, seed)
     report.failure = next((o.failure for o in got if o.failure), None)
     if report.failure and report.failure.kind == "blank":

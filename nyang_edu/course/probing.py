@@ -38,7 +38,8 @@ class Call:
 class Failure:
     """Why a probe stopped early: ``kind`` selects the words, the rest fills them in."""
 
-    kind: str  # "blank", "needs", "slow", "raised", "mutated", "drifted", "returned"
+    kind: str  # "blank", "needs", "slow", "raised", "mutated", "drifted", "returned"; graded
+    # answers also "killed" and "refused"
     text: str
     where: str = ""
 
@@ -106,7 +107,7 @@ def _as_array(value):
 
 
 def _raised(error, outcome):
-    line = _student_line(error)
+    line = student_line(error)
     last = str(outcome.calls[-1]) if outcome.calls else ""
     where = "\n".join(part for part in (line, last) if part)
     return Failure("raised", exception_text(error), where)
@@ -117,8 +118,13 @@ def exception_text(error):
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _student_line(error):
-    """The deepest line of the traceback that stands in the student's notebook."""
+def student_line(error):
+    """The deepest line of the traceback that stands in the student's notebook.
+
+    An error that comes from another process brings its line with it.
+    """
+    if hasattr(error, "student_line"):
+        return error.student_line
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_cell(frame.filename):
             text = linecache.getline(frame.filename, frame.lineno).strip()

@@ -46,6 +46,8 @@ _FAILURES = {
     "mutated": "changes its input {f.text}",
     "drifted": "leaves its input {f.text} a little changed",
     "returned": "has the wrong kind of result: {f.text}",
+    "killed": "was stopped: {f.text}",
+    "refused": "is not graded: it {f.text}, which no exercise needs",
 }
 _ADVICE = {
     "slow": "Look for a loop that never ends, or for Python loops over single elements.",
@@ -67,7 +69,7 @@ def body(report):
         if report.right:
             lines.append(f"right so far: {_listed(report.right)}")
     reveal = report.exercise.cell.meta.get("reveal", True)
-    lines += [f"{d.name}: {d.text if reveal else _without_answer(d)}"
+    lines += [f"{d.name}: {d.text if reveal else without_answer(d)}"
               for d in report.differences if d.kind != "missing"]
     for mistake, names in report.named:
         where = f" (in {', '.join(names)})" if len(report.named) > 1 else ""
@@ -84,7 +86,7 @@ def _advice(failure):
     return [_ADVICE[failure.kind]] if failure.kind in _ADVICE else []
 
 
-def _without_answer(difference):
+def without_answer(difference):
     """A prediction's verdict must not print what was to be predicted."""
     if difference.got is not None and difference.got.dtype.kind == "b":
         return "this does not hold"

@@ -1,0 +1,4 @@
+# caught: slow
+def linear_forward(x, weight, bias):
+    while True:
+        pass

@@ -1,0 +1,7 @@
+# caught: slow
+while True:
+    pass
+
+
+def linear_forward(x, weight, bias):
+    return x

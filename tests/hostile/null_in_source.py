@@ -1,0 +1,3 @@
+# caught: raised
+def linear_forward(x, weight, bias):
+    return x  # NULL

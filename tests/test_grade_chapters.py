@@ -1,0 +1,48 @@
+"""Every chapter through the whole grading path: the blank earns 0, the reference all points.
+
+And no process that grades a chapter can see an answer to it, or to a later one.
+"""
+
+import ast
+
+import pytest
+from tinycourse import SOURCES
+
+from nyang_edu.classroom.coursebox import build_box
+from nyang_edu.classroom.grading import Options, Work, grade
+from nyang_edu.classroom.submissions import File
+from nyang_edu.course.modules import strip_directives
+from nyang_edu.course.notebooks import as_json, notebook
+from nyang_edu.course.source import load_chapter
+
+NAMES = [path.stem for path in SOURCES]
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    return tmp_path_factory.mktemp("boxes")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_blank_earns_nothing_and_the_reference_everything(path, boxes):
+    chapter, options = load_chapter(path), Options(str(boxes), (path.stem,), nbval=False)
+    for solved, earned in [(False, 0), (True, chapter.points)]:
+        book = as_json(notebook(chapter, solved)).encode()
+        result, = grade(Work("x", "x", [File("a.ipynb", book)]), options)
+        said = [e["headline"] for e in result["exercises"] if (e["verdict"] == "passed") != solved]
+        assert (result["points"], result["max"]) == (earned, chapter.points), said
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_no_answer_can_be_seen_where_a_chapter_is_graded(path, tmp_path):
+    chapter = load_chapter(path)
+    box = build_box(tmp_path, chapter)
+    later = [load_chapter(other) for other in SOURCES if other.stem >= path.stem]
+    blanks = {name: strip_directives(exercise.cell.blank())
+              for other in later for name, exercise in other.exercises.items()}
+    for module in box.rglob("*.py"):
+        text = module.read_text("utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in blanks:
+                assert blanks[node.name] in text, f"{module.relative_to(box)} shows {node.name}"
+    assert not list(box.rglob("*.ipynb")) and not (box / "solutions").exists()
