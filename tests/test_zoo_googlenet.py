@@ -2,6 +2,14 @@
 
 import numpy as np
 import pytest
+from zoo_tools import (
+    compare_states,
+    seeded,
+    size,
+    torchvision_models,
+    without_gradient,
+    worth_comparing,
+)
 
 import nyang_edu.model.zoo.googlenet as zoo
 from nyang_edu.model.core import no_memory
@@ -10,37 +18,9 @@ from nyang_edu.training.auxiliary import AuxiliaryLoss
 from nyang_edu.training.loss import CrossEntropyLoss
 from nyang_edu.training.optimizer import SGD
 from nyang_edu.utility.gradcheck import gradcheck
+from nyang_edu.utility.hollow import Hollow
 
 BARE, WITH_HEADS = 6_624_904, 13_004_888
-
-
-class Hollow(np.random.Generator):
-    """A generator that draws zeros: a big network is counted without drawing its weights."""
-
-    def __init__(self):
-        super().__init__(np.random.PCG64(0))
-
-    def normal(self, loc, scale, shape):
-        return np.zeros(shape, np.float32)
-
-    uniform = normal
-
-
-def seeded(seed=0):
-    return np.random.default_rng(seed)
-
-
-def torchvision_models():
-    """Import torchvision's models, or None: it may be missing, or not fit the torch at hand."""
-    try:
-        from torchvision import models
-    except (ImportError, RuntimeError):
-        return None
-    return models
-
-
-def size(model):
-    return sum(one.data.size for one in model.parameters())
 
 
 def test_parameter_counts_equal_torchvisions():
@@ -116,11 +96,8 @@ def test_heads_answer_in_training_and_are_silent_in_eval():
 
 @pytest.mark.parametrize("aux_logits", [False, True])
 def test_a_gradient_reaches_every_parameter_and_the_input(aux_logits):
-    model, rng = zoo.googlenet_small(3, seeded(), aux_logits=aux_logits), seeded(1)
-    out = model(rng.normal(size=(4, 3, 32, 32)).astype(np.float32))
-    dx = model.backward(rng.normal(size=out.shape).astype(np.float32))
-    assert dx.any()
-    assert [name for name, one in model.named_parameters() if not one.grad.any()] == []
+    model = zoo.googlenet_small(3, seeded(), aux_logits=aux_logits)
+    assert without_gradient(model, (4, 3, 32, 32)) == []
 
 
 @pytest.mark.parametrize("make, channels", [
@@ -157,15 +134,8 @@ def torch_googlenet(aux_logits):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     models = torchvision_models()
-    model = models.googlenet(aux_logits=aux_logits, init_weights=False) if models else (
-        written_here(torch, aux_logits))
-    with torch.no_grad():
-        for name, array in model.state_dict().items():
-            if "running_var" in name:
-                array.uniform_(0.5, 1.5)
-            elif "running_mean" in name:
-                array.normal_(0, 0.1)
-    return model.eval()
+    return worth_comparing(models.googlenet(aux_logits=aux_logits, init_weights=False) if models
+                           else written_here(torch, aux_logits))
 
 
 def named(**parts):
@@ -236,19 +206,9 @@ def wired(torch, parts, heads):
 
 @pytest.mark.parametrize("aux_logits", [False, True])
 def test_states_load_both_ways_with_equal_logits(aux_logits):
-    theirs, torch = torch_googlenet(aux_logits), pytest.importorskip("torch")
-    ours = zoo.googlenet(rng=Hollow(), aux_logits=aux_logits).eval()
-    names, state = zoo.googlenet_torchvision_names(ours), theirs.state_dict()
-    assert sorted(names.values()) == sorted(state) and sorted(names) == sorted(ours.state_dict())
-    ours.load_state_dict({own: state[name].numpy() for own, name in names.items()})
-    x = seeded(1).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    with no_memory(), torch.no_grad():
-        wanted = theirs(torch.tensor(x)).numpy()
-        np.testing.assert_allclose(ours(x), wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
-        theirs.load_state_dict({name: torch.zeros_like(array) for name, array in state.items()})
-        theirs.load_state_dict({names[own]: torch.tensor(array)
-                                for own, array in ours.state_dict().items()})
-        np.testing.assert_array_equal(theirs(torch.tensor(x)).numpy(), wanted)
+    ours = zoo.googlenet(rng=Hollow(), aux_logits=aux_logits)
+    compare_states(ours, torch_googlenet(aux_logits), zoo.googlenet_torchvision_names(ours),
+                   (2, 3, 64, 64))
 
 
 def test_heads_answer_as_torchvisions_do():
