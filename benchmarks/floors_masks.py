@@ -124,7 +124,7 @@ def grey(images):
     return ((images - middle) / (high - low))[:, None].astype(np.float32)
 
 
-def real_tile(seed, steps=3000):
+def real_tile(seed, steps=1000):
     """Train on drawn grey tiles, try a real one; return its IoU, and no floor: it is a report.
 
     The real tile is half a metre a pixel; two by two pixels become one, as in the drawn tiles.
