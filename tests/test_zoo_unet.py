@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from zoo_tools import seeded, size
 
 from benchmarks.models import torch_kit
 from nyang_edu.model.activation import Tanh
@@ -19,32 +20,12 @@ from nyang_edu.training.adaptive import Adam
 from nyang_edu.training.loss import BCEWithLogitsLoss
 from nyang_edu.training.segmentation_loss import DeepSupervision, DiceLoss, SumLoss
 from nyang_edu.utility.gradcheck import gradcheck
+from nyang_edu.utility.hollow import Hollow
 from nyang_edu.utility.save_load import nyang_load_model, nyang_save_model
-
-
-class Hollow(np.random.Generator):
-    """A generator that draws zeros: a big network is counted without drawing its weights."""
-
-    def __init__(self):
-        super().__init__(np.random.PCG64(0))
-
-    def normal(self, loc=0.0, scale=1.0, size=None):
-        return np.zeros(size)
-
-    def uniform(self, low=0.0, high=1.0, size=None):
-        return np.zeros(size)
-
-
-def seeded(seed=0):
-    return np.random.default_rng(seed)
 
 
 def small(**settings):
     return unet(width=4, depth=2, rng=seeded(), **settings)
-
-
-def size(model):
-    return sum(one.data.size for one in model.parameters())
 
 
 def counted(in_channels, num_classes, width, depth):
