@@ -67,9 +67,9 @@ def _title(entry):
 
 
 def _headline(entry):
-    """The check's first line without the verdict, which the title has said."""
-    text = entry.get("headline") or ""
-    return text.removeprefix("passed  ").removeprefix("not yet  ")
+    """The check's first line without verdict and name, which the title has said."""
+    text = entry["headline"].removeprefix("passed  ").removeprefix("not yet  ")
+    return text.removeprefix(f"{entry['name']}: ")
 
 
 def _message(entry):

@@ -53,7 +53,7 @@ def diagnosis(entry):
     if entry["verdict"] == "passed":
         return ""
     named = [mistake["name"] for mistake in entry["mistakes"]]
-    return "; ".join(named) or (entry["headline"] or "").removeprefix("not yet  ")
+    return "; ".join(named) or entry["headline"].removeprefix("not yet  ")
 
 
 def canvas_head(chapters):
