@@ -23,7 +23,7 @@ _EVENTS = {
     "subprocess.Popen": "starts processes", "os.kill": "sends signals",
     "socket.connect": "uses the network", "socket.getaddrinfo": "uses the network",
 }
-_OF_PROCESSES = {"mem", "maps", "fd", "environ", "task"}
+_OF_PROCESSES = {"mem", "fd", "environ", "task"}
 
 
 class Tampering(BaseException):
