@@ -6,6 +6,7 @@ And no process that grades a chapter can see an answer to it, or to a later one.
 import ast
 
 import pytest
+from own_code import own_answer
 from tinycourse import SOURCES
 
 from nyang_edu.classroom.coursebox import build_box
@@ -24,12 +25,17 @@ def boxes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
-def test_blank_earns_nothing_and_the_reference_everything(path, boxes):
+def test_blank_earns_nothing_the_reference_and_own_words_everything(path, boxes):
     chapter, options = load_chapter(path), Options(str(boxes), (path.stem,), nbval=False)
-    for solved, earned in [(False, 0), (True, chapter.points)]:
-        book = as_json(notebook(chapter, solved)).encode()
-        result, = grade(Work("x", "x", [File("a.ipynb", book)]), options)
-        said = [e["headline"] for e in result["exercises"] if (e["verdict"] == "passed") != solved]
+    blank, reference, own = (notebook(chapter, solved) for solved in (False, True, True))
+    for cell in own["cells"]:
+        name = cell["id"].removeprefix("exercise-")
+        if name in chapter.exercises:
+            cell["source"] = own_answer(chapter.exercises[name])
+    for book, earned in [(blank, 0), (reference, chapter.points), (own, chapter.points)]:
+        file = File("a.ipynb", as_json(book).encode())
+        result, = grade(Work("x", "x", [file]), options)
+        said = [e["headline"] for e in result["exercises"] if (e["verdict"] == "passed") != bool(earned)]
         assert (result["points"], result["max"]) == (earned, chapter.points), said
 
 
