@@ -9,10 +9,10 @@ import pytest
 from own_code import own_answer
 from tinycourse import SOURCES
 
-from nyang_edu.classroom.coursebox import build_box
+from nyang_edu.classroom.coursebox import build_box, drop_sealed
 from nyang_edu.classroom.grading import Options, Work, grade
 from nyang_edu.classroom.submissions import File
-from nyang_edu.course.modules import strip_directives
+from nyang_edu.course.modules import module_text, strip_directives
 from nyang_edu.course.notebooks import as_json, notebook
 from nyang_edu.course.source import load_chapter
 
@@ -52,3 +52,13 @@ def test_no_answer_can_be_seen_where_a_chapter_is_graded(path, tmp_path):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in blanks:
                 assert blanks[node.name] in text, f"{module.relative_to(box)} shows {node.name}"
     assert not list(box.rglob("*.ipynb")) and not (box / "solutions").exists()
+
+
+def test_answers_in_compressed_form_do_not_come_along(tmp_path):
+    chapter = load_chapter(SOURCES[3])
+    for module, cells in chapter.modules().items():
+        path = tmp_path / f"{module}.py"
+        path.write_text(module_text(chapter, cells, sealed=True), "utf-8")
+    (tmp_path / "given.py").write_text("x = 1\n")
+    drop_sealed(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["given.py"]
