@@ -12,7 +12,7 @@ import pytest
 from tinycourse import RIGHT, WRONG_DOUBLE, hand_in, make_course
 
 from nyang_edu.classroom.command import grade_all
-from nyang_edu.classroom.confinement import LIMITS, Confinement, confinement
+from nyang_edu.classroom.confinement import LIMITS, Confinement, Limits, confinement
 from nyang_edu.classroom.pool import Pool
 from nyang_edu.classroom.records import array_from, read_results
 from nyang_edu.course.cli import main
@@ -217,3 +217,25 @@ def test_an_unreadable_notebook_counts_for_the_chapter_that_it_is_called_after(s
     school("anna").write_text("{")
     result = graded(school, chapters=("01",))["anna"]
     assert (result["state"], result["chapter"], result["max"]) == ("unreadable", "01_tiny", 7)
+
+
+MANY = """#| export
+import os
+import time
+
+
+def double(x):
+    for _ in range(4):
+        if os.fork() == 0:
+            hoard = np.ones(10**7)
+            time.sleep(100)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(not confinement().full, reason="memory is counted where bubblewrap works")
+def test_processes_that_use_too_much_memory_together_are_stopped(school):
+    school("anna", {**RIGHT, "double": MANY})
+    result = graded(school, limits=Limits(memory_in_all=200 << 20), chapters=("01",))["anna"]
+    assert result["points"] == 5
+    assert "too much memory together" in entry(result, "double")["headline"]

@@ -11,6 +11,7 @@ import nyang_edu
 
 from ..course.files import read_text
 from ..course.modules import module_text
+from ..course.sealing import SEALED_CODE
 from ..course.source import chapter_paths, load_chapter
 
 BLANK = "# blank"
@@ -56,6 +57,7 @@ def build_box(folder, chapter, root=None):
     target = Path(folder) / "nyang_edu"
     source = Path(nyang_edu.__file__).parent
     shutil.copytree(source, target, ignore=_no_framework)
+    drop_sealed(target)
     for path in chapter_paths(root):
         for module, text in _modules(load_chapter(path), chapter):
             _write(target.joinpath(*module.split(".")).with_suffix(".py"), text)
@@ -71,6 +73,16 @@ def _no_framework(folder, names):
     """What a box must not hold: the engine, and whatever is no Python (a key, say)."""
     return [name for name in names if name in ("__pycache__", "course", "classroom")
             or not (name.endswith(".py") or (Path(folder) / name).is_dir())]
+
+
+def drop_sealed(folder):
+    """Remove the modules that hold answers in compressed form, as a handed-out course has them.
+
+    Those of chapters whose source is there are written afresh, as far as they may be seen.
+    """
+    for path in folder.rglob("*.py"):
+        if SEALED_CODE in read_text(path):
+            path.unlink()
 
 
 def _modules(other, chapter):

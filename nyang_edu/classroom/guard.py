@@ -23,6 +23,7 @@ _EVENTS = {
     "subprocess.Popen": "starts processes", "os.kill": "sends signals",
     "socket.connect": "uses the network", "socket.getaddrinfo": "uses the network",
 }
+_OF_PROCESSES = {"mem", "fd", "environ", "task"}
 
 
 class Tampering(BaseException):
@@ -60,8 +61,7 @@ class Guard:
 
     def _forbidden(self, event, arguments):
         if event == "open" and isinstance(arguments[0], (str, bytes)):
-            real = os.fsdecode(os.path.realpath(arguments[0]))
-            return "opens files of the system" if real.startswith(("/proc", "/sys")) else ""
+            return "opens what belongs to processes" if _of_a_process(arguments[0]) else ""
         why = "uses ctypes" if event.startswith("ctypes.") else _EVENTS.get(event, "")
         return why if why and is_cell(sys._getframe(2).f_code.co_filename) else ""
 
@@ -74,6 +74,15 @@ class Guard:
                     self.caught = f"replaces {holder.__name__}.{name}"
         if self.caught:
             raise Tampering(self.caught)
+
+
+def _of_a_process(path):
+    """True for a process's memory and open files; what libraries ask of a system is let alone."""
+    path = os.fsdecode(path)
+    folder, name = os.path.split(path)
+    places = [os.path.realpath(path), os.path.join(os.path.realpath(folder), name)]
+    return any(place.startswith("/proc/") and _OF_PROCESSES & set(place.split("/"))
+               for place in places)
 
 
 def _functions(holder):

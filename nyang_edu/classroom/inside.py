@@ -38,6 +38,8 @@ class Line:
 def run_job(job, line):
     """Do one exercise: load its cells, then serve calls or run the probe."""
     guard = Guard(_holders()) if job["probe"] else None
+    if guard:
+        guard.start()
     namespace = {"__name__": job["module"]}
     try:
         _load(job, namespace)
@@ -92,6 +94,8 @@ def _failure(error, limit):
     """[kind, text, where] of what ended a cell."""
     if isinstance(error, TooSlow):
         return ["slow", f"{limit:g}", ""]
+    if isinstance(error, Tampering):
+        return ["refused", str(error)[:_SAID], ""]
     if isinstance(error, MemoryError):
         return ["raised", "MemoryError: it needs more memory than a graded process has", ""]
     return ["raised", probing.exception_text(error)[:_SAID], cell_line(error)[:_SAID]]
@@ -113,7 +117,6 @@ def _run_probe(job, line, namespace, guard):
         _execute(source, world, name)
     world[job["name"]] = implementation
     _execute(job["probe"], world, f"<probe {job['name']}>")
-    guard.start()
     probe = _guarded(world["probe"], guard)
     try:
         guard.look()

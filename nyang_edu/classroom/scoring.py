@@ -77,8 +77,14 @@ class Scorer:
         if fingerprint(answer.source) == fingerprint(exercise.cell.blank()):
             return Report(exercise, seed, failure=Failure("blank", exercise.cell.prompts[0]))
         trial = _Trial(self, shop, seed, answer)
+        if not trial.outside:  # the student's code will run beside the probe
+            broken = self.rules.broken_by(source for _, source in _named(answer, ""))
+            if broken:
+                return trial.failed("refused", broken)
+            if self.rules.broken_by(source for name, source in own if name.startswith("<cell ")):
+                own = course
         report = trial.judge(own)
-        if not report.passed and own != course and report.failure_kind != "refused":
+        if not report.passed and own != course:
             again = trial.judge(course)
             report = again if again.passed else report
         return report
@@ -114,17 +120,13 @@ class _Trial:
 
     def judge(self, above):
         """The Report on the answer with these cells above it."""
-        refused = not self.outside and self.scorer.rules.broken_by(
-            [source for _, source in _named(self.answer, "")])
-        if refused:
-            return self._failed("refused", refused)
         try:
             got = self._outcomes(above)
         except Died as died:
-            return self._failed(died.kind, str(died) if died.kind == "killed" else
+            return self.failed(died.kind, str(died) if died.kind == "killed" else
                                 f"{self.limit:g}")
         except TooSlow:
-            return self._failed("slow", f"{self.limit:g}")
+            return self.failed("slow", f"{self.limit:g}")
         finally:
             self.scorer.sandbox.finish()
         return self._compared(got)
@@ -135,11 +137,12 @@ class _Trial:
         except CourseError:
             raise
         except Exception as error:  # values that no answer has, made to break a comparison
-            return self._failed("killed", f"what it sent cannot be compared: {error!r}"[:300])
+            return self.failed("killed", f"what it sent cannot be compared: {error!r}"[:300])
         missing = report.passed and self._missing()
         return replace(report, passed=False, failure=missing) if missing else report
 
-    def _failed(self, kind, text, where=""):
+    def failed(self, kind, text, where=""):
+        """The Report on an answer that was stopped."""
         return Report(self.exercise, self.seed, failure=Failure(kind, text, where))
 
     def _missing(self):

@@ -11,6 +11,7 @@ from pathlib import Path
 from .files import CourseError, read_text
 
 SEALED = ".key"  # the suffix of a compressed source, where an open one has .py
+SEALED_CODE = "<sealed "  # marks code in a module that runs but does not show
 
 
 def seal(text):
@@ -34,4 +35,4 @@ def sealed_code(source, label):
     packed = base64.b85encode(seal(source)).decode()
     lines = "\n".join(f'    b"{packed[at:at + 72]}"' for at in range(0, len(packed), 72))
     opened = f'__import__("zlib").decompress(__import__("base64").b85decode(\n{lines}))'
-    return f'exec(compile({opened}, "<sealed {label}>", "exec"))'
+    return f'exec(compile({opened}, "{SEALED_CODE}{label}>", "exec"))'

@@ -1,5 +1,5 @@
-# caught: raised slow
+# caught: raised
 def linear_forward(x, weight, bias):
     hoard = []
     while True:
-        hoard.append(np.ones(10**7))
+        hoard.append(np.zeros(10**8))
