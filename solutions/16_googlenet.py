@@ -1432,22 +1432,16 @@ for name, share in zip(("the end", "behind 4d", "behind 4a"), right):
 #
 # ### Where it looks
 #
-# *Grad-CAM* asks which places of a layer's maps speak for the answer. Send a gradient of 1 for the winning class back to those maps. The mean gradient of a map is its weight; add up the weighted maps and keep what is positive. Here the maps are those of
-# block 4e, 8 × 8 places. The layers behind are the rest of `main_path`.
+# `grad_cam` (15) asks which places of a layer's maps speak for the answer. It needs the network in two halves. `main_path` gives them: the maps between are those of block 4e, 8 × 8 places.
 
 # %%
-def grad_cam(path, place, x):
-    """Return heat (N, OH, OW) from 0 to 1 on the maps before path[place], and the winning class."""
-    maps = NyangFlow(*path[:place])(x)
-    rest = NyangFlow(*path[place:])
-    logits = rest(maps)
-    dmaps = rest.backward(np.eye(2, dtype=np.float32)[logits.argmax(axis=1)])
-    heat = np.maximum((dmaps.mean(axis=(2, 3), keepdims=True) * maps).sum(axis=1), 0)
-    return heat / (heat.max(axis=(1, 2), keepdims=True) + 1e-8), logits.argmax(axis=1)
-
+from nyang_edu.evaluation.grad_cam import grad_cam
 
 path = main_path(model)
-heat, guess = grad_cam(path, 10, animals[3000:])
+front, back = NyangFlow(*path[:10]), NyangFlow(*path[10:])  # the maps between them: (500, 104, 8, 8)
+guess = model(animals[3000:]).argmax(axis=1)
+heat = grad_cam(front, back, animals[3000:], guess)  # (500, 8, 8)
+heat /= heat.max(axis=(1, 2), keepdims=True) + 1e-8
 large = heat.repeat(4, axis=1).repeat(4, axis=2)  # (500, 32, 32)
 fig, axes = plt.subplots(2, 8, figsize=(11, 3.2))
 for i, (top, bottom) in enumerate(axes.T):
