@@ -7,6 +7,7 @@ import pytest
 
 import nyang_edu
 from nyang_edu import (
+    AuxiliaryLoss,
     BCEWithLogitsLoss,
     BinaryFocalLoss,
     CrossEntropyLoss,
@@ -57,6 +58,9 @@ LOSSES |= {
     "BinaryFocalLoss": (lambda: BinaryFocalLoss(1.5, 0.8), masks),
     "SumLoss": (lambda: SumLoss(BCEWithLogitsLoss(), DiceLoss(), weights=(1, 0.5)), masks),
     "DeepSupervision": (lambda: DeepSupervision(DiceLoss()), masks),
+    "AuxiliaryLoss": (
+        lambda: AuxiliaryLoss(CrossEntropyLoss(), 0.4),
+        lambda rng: (rng.normal(size=(9, 4)), rng.integers(0, 4, 3))),
 }
 
 
@@ -66,7 +70,7 @@ def loss_case(request):
 
 
 def test_every_loss_of_the_package_is_here():
-    exported = {getattr(nyang_edu, name) for name in nyang_edu.__all__}
+    exported = [getattr(nyang_edu, name) for name in nyang_edu.__all__]
     losses = {c for c in exported if inspect.isclass(c) and issubclass(c, Loss)}
     assert losses - {type(make()) for make, _ in LOSSES.values()} == {Loss}
 
