@@ -12,14 +12,21 @@ RUNS = {
     "vgg": "benchmarks.floors_images:vgg",
     "resnet20": "benchmarks.floors_images:resnet20",
     "degradation": "benchmarks.floors_images:degradation",
+    "resnext1d": "benchmarks.floors_ecg:resnext1d",
+    "rare_beats": "benchmarks.floors_ecg:rare_beats",
+    "ecg5000": "benchmarks.floors_ecg:ecg5000",
 }
 
 
 def run(name, seed):
-    """Do one run, print a line on it, and return whether its floor is met."""
+    """Do one run, print a line on it; return whether its floor is met, None without its data."""
     module, function = RUNS[name].split(":")
     started = time.perf_counter()
-    measure, floor = getattr(import_module(module), function)(seed)
+    try:
+        measure, floor = getattr(import_module(module), function)(seed)
+    except FileNotFoundError as error:
+        print(f"{name:12s} left out: {error}", flush=True)
+        return None
     minutes = (time.perf_counter() - started) / 60
     met = bool(measure >= floor)
     print(f"{name:12s} {measure:.4f}, floor {floor:.4f}, {minutes:.1f} minutes, "
@@ -36,4 +43,4 @@ def main(arguments=None):
     if unknown := [name for name in options.names if name not in RUNS]:
         parser.error(f"no run is called {', '.join(unknown)}: choose from {', '.join(RUNS)}")
     met = [run(name, options.seed) for name in options.names or RUNS]
-    return 0 if all(met) else 1
+    return 1 if False in met else 0
