@@ -190,19 +190,19 @@ def split_patients(labels, patients, split_ratio, *, seed=0, tries=2000):
     np.add.at(table, (person, label), 1)  # beats of each person and class
     sizes = split_counts(len(people), split_ratio)
     rng = np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(len(people)), (tries, 1)), axis=1)  # (tries, people)
-    best = order[np.argmin(_imbalance(table[order] / table.sum(axis=0), sizes, split_ratio))]
+    shares = table / table.sum(axis=0)
+    best = min((rng.permuted(np.arange(len(people))) for _ in range(tries)),
+               key=lambda order: _imbalance(shares[order], sizes, split_ratio))
     part = np.empty(len(people), np.int64)
     part[best] = np.repeat(np.arange(len(sizes)), sizes)
     return tuple(rng.permutation(np.flatnonzero(part[person] == i)) for i in range(len(sizes)))
 
 
 def _imbalance(shares, sizes, ratio):
-    """Sum the squared relative errors of all parts and classes: (tries,).
+    """Sum the squared relative errors of all parts and classes.
 
-    Shapes: shares (tries, people, classes), what part of its class each person holds.
+    Shapes: shares (people, classes), what part of its class each person holds, part after part.
     """
-    ends = np.cumsum(sizes)
-    sums = np.stack([shares[:, end - size:end].sum(axis=1) for size, end in zip(sizes, ends)], 1)
+    sums = np.stack([part.sum(axis=0) for part in np.split(shares, np.cumsum(sizes)[:-1])])
     ratio = np.asarray(ratio, float)[:, None]
-    return ((sums - ratio) ** 2 / np.maximum(ratio, 1e-9) ** 2).sum(axis=(1, 2))
+    return float((((sums - ratio) / np.maximum(ratio, 1e-9)) ** 2).sum())
