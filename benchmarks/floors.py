@@ -15,6 +15,9 @@ RUNS = {
     "unet": "benchmarks.floors_masks:tiles",
     "nuclei": "benchmarks.floors_masks:nuclei",
     "real_tile": "benchmarks.floors_masks:real_tile",
+    "resnext1d": "benchmarks.floors_ecg:resnext1d",
+    "rare_beats": "benchmarks.floors_ecg:rare_beats",
+    "ecg5000": "benchmarks.floors_ecg:ecg5000",
 }
 
 
