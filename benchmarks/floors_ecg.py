@@ -106,8 +106,12 @@ def rare_beats(seed):
 
 
 def ecg5000(seed):
-    """Measure the macro-F1 on ECG5000's official test set; the floor is a linear model's."""
-    (x, y), test = load_ecg5000()
+    """Measure the macro-F1 on ECG5000's official test set, the floor a linear model's, or None."""
+    try:
+        (x, y), test = load_ecg5000()
+    except FileNotFoundError as error:
+        print(f"left out: {error}")
+        return None
     floor, _ = scores("logistic regression", linear(x, y, seed), *test)
     model = network(x, y, CrossEntropyLoss(), seed, epochs=20, batch=50)
     return scores("ResNeXt-1D", model, *test)[0], floor
