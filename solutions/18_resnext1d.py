@@ -34,7 +34,7 @@ from nyang_edu.data.ecg_synthetic import draw_ecg, write_ecg
 from nyang_edu.data.wfdb import read_record
 from nyang_edu.evaluation.metrics import accuracy, confusion_matrix, f1_score, recall
 from nyang_edu.model.activation import LeakyReLU
-from nyang_edu.model.conv import Conv1d, grouped_weight_matrix
+from nyang_edu.model.conv import Conv1d, grouped_weight_matrix, receptive_field
 from nyang_edu.model.core import no_memory
 from nyang_edu.model.flow import NyangFlow
 from nyang_edu.model.norm import BatchNorm1d
@@ -887,10 +887,27 @@ def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4,
     return NyangFlow(with_connections(stem, floors, connections), head)
 
 # %% tags=["nbval-check-output"]
-total = resnext1d(rng=np.random.default_rng(0)).summary((1, 183), depth=1)
+whole = resnext1d(rng=np.random.default_rng(0)).eval()
+total = whole.summary((1, 183), depth=1)
 print(f"{total.parameters:,} parameters, {total.multiply_adds:,} multiply-adds")
-narrow = resnext1d(rng=np.random.default_rng(0), width=4, counts=(1, 1, 2, 2), groups=4)
-print(narrow.summary((1, 183), depth=1))
+part, shapes = whole[0], []
+with no_memory():
+    for _ in range(8):  # from the outside in: each holds what was built before it
+        shapes.append(part(beats.x[:2]).shape)
+        part = part[0]
+for name, shape in zip(["stem", "floor 1", "joined", "floor 2", "joined", "floor 3", "joined", "floor 4"], shapes[::-1]):
+    print(f"{name:8s} {shape}")
+
+# %% [markdown]
+# That is too much for a lesson, so we train a narrow one. How deep must it be? S is told by the beats before and after, so a place of the last floor should see the whole window.
+
+# %% tags=["nbval-check-output"]
+NARROW = {"width": 4, "counts": (1, 1, 3, 3), "groups": 4}
+kernels = [(7, 1), (3, 3)] + [(3, 2 if floor and not tenant else 1)
+                              for floor, count in enumerate(NARROW["counts"]) for tenant in range(count)]
+narrow = resnext1d(rng=np.random.default_rng(0), **NARROW)
+print(f"one place of the last floor sees {receptive_field(kernels)} samples, the window has 183")
+print(f"{sum(one.data.size for one in narrow.parameters()):,} parameters")
 
 # %% [markdown]
 # ### What joining along the length does to the mean
@@ -911,11 +928,11 @@ def sources(pools, stem=60, samples=181):
 
 def draw_sources(rows):
     fig, ax = plt.subplots(figsize=(9, 2.3))
-    colours = [PALE[BLUE], ORANGE, GREEN, GREY]
+    colours = [PALE[BLUE], PALE[ORANGE], PALE[GREEN], PALE[GREY]]
     for y, parts in enumerate(rows):
         for k, part in enumerate(parts):
             left = sum(parts[:k])
-            ax.barh(y, part, left=left, color=colours[k], edgecolor="white")
+            ax.barh(y, part, left=left, color=colours[k], edgecolor=GREY)
             ax.text(left + part / 2, y, f"{part:g}", ha="center", va="center", fontsize=9)
     ax.set(yticks=range(4), yticklabels=[f"after floor {k}" for k in (1, 2, 3, 4)], xlabel="places along the length")
     ax.invert_yaxis()
@@ -1188,7 +1205,7 @@ def loader(part, **settings):
 
 def train_on_beats(loss, epochs=6):
     WatchedAdaBound.notes.clear()
-    model = resnext1d(5, np.random.default_rng(0), width=4, counts=(1, 1, 2, 2), groups=4)
+    model = resnext1d(5, np.random.default_rng(0), **NARROW)
     train_set = loader(train, shuffle=True, drop_last=True)
     optimizer = WatchedAdaBound(model.parameters(), lr=0.01, final_lr=0.1)
     schedule = CosineDecay(optimizer, epochs * len(train_set), every="step")
