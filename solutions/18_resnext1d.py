@@ -34,7 +34,7 @@ from nyang_edu.data.ecg_synthetic import draw_ecg, write_ecg
 from nyang_edu.data.wfdb import read_record
 from nyang_edu.evaluation.metrics import accuracy, confusion_matrix, f1_score, recall
 from nyang_edu.model.activation import LeakyReLU
-from nyang_edu.model.conv import Conv1d, grouped_weight_matrix, receptive_field
+from nyang_edu.model.conv import Conv1d, grouped_weight_matrix
 from nyang_edu.model.core import no_memory
 from nyang_edu.model.flow import NyangFlow
 from nyang_edu.model.norm import BatchNorm1d
@@ -50,11 +50,11 @@ use_style()
 # A recorder worn for a day writes down some 100,000 heartbeats. Nearly all are normal, and the few others are why it is worn. The ANSI/AAMI
 # standard sorts beats into five classes: N normal, S too early from above the ventricles, V from a ventricle, F a fusion of N and V, Q paced or unclear.
 #
-# Here are 150 *drawn* patients: each has a heart of its own, with its own shapes, rhythm and noise. A sample is one second and a half, 183 numbers, with the beat in the
+# Here are 600 *drawn* patients: each has a heart of its own, with its own shapes, rhythm and noise. A sample is one second and a half, 183 numbers, with the beat in the
 # middle. The classes are about as unequal as in the MIT-BIH database. And here is a classifier that needs no training.
 
 # %% tags=["nbval-check-output"]
-beats = draw_ecg(patients=150, beats=120, seed=0)
+beats = draw_ecg(patients=600, beats=30, seed=0)
 print(dict(zip(ECG_CLASSES, beats.counts().tolist())))
 always_normal = np.zeros(len(beats), int)
 print(f"always N: accuracy {accuracy(beats.y, always_normal):.1%}, "
@@ -290,29 +290,31 @@ def held_out_patients(patients, share, rng):
 # ```
 
 # %% [markdown]
-# How much does the wrong split flatter? The simplest classifier shows it: each test beat gets the class of the *nearest* training beat. Once beats
-# are held out, a quarter of each class, and once patients.
+# How much does the wrong split flatter? MIT-BIH holds 48 long records, so draw 48 patients with many beats each. The simplest classifier gives each test beat the class of the *nearest*
+# training beat. Once a quarter of the beats is held out, and once a quarter of the patients.
 
 # %%
 from nyang_edu.data.split import nyang_split
 
+ward = draw_ecg(patients=48, beats=250, seed=0)
+
 
 def nearest(train, test):
     """Return the training beat that is nearest to each test beat."""
-    a, b = beats.x[train, 0], beats.x[test, 0]
+    a, b = ward.x[train, 0], ward.x[test, 0]
     halves = (a**2).sum(axis=1) / 2
     return np.concatenate([train[(halves - part @ a.T).argmin(axis=1)] for part in np.array_split(b, 20)])
 
 
-splits = {"beats held out": nyang_split(beats.y, (0.75, 0.25), stratified=True, seed=0),
-          "patients held out": held_out_patients(beats.patient, 0.25, np.random.default_rng(0))}
-fig, ax = plt.subplots(figsize=(7, 2.8))
+splits = {"beats held out": nyang_split(ward.y, (0.75, 0.25), stratified=True, seed=0),
+          "patients held out": held_out_patients(ward.patient, 0.25, np.random.default_rng(0))}
+fig, ax = plt.subplots(figsize=(8, 2.8))
 leaked = {}
 for shift, (name, (train, test)) in zip((-0.2, 0.2), splits.items()):
     found = nearest(train, test)
-    leaked[name] = f1_score(beats.y[test], beats.y[found], average="macro")
-    ax.bar(np.arange(5) + shift, recall(beats.y[test], beats.y[found], average=None), 0.38, label=name)
-    own = np.mean(beats.patient[found] == beats.patient[test])
+    leaked[name] = f1_score(ward.y[test], ward.y[found], average="macro")
+    ax.bar(np.arange(5) + shift, recall(ward.y[test], ward.y[found], average=None), 0.38, label=name)
+    own = np.mean(ward.patient[found] == ward.patient[test])
     print(f"{name:18s} macro F1 {leaked[name]:.2f}; the nearest beat is the patient's own in {own:.0%}")
 ax.set(xticks=range(5), xticklabels=ECG_CLASSES, ylabel="recall", ylim=(0, 1.05), title="nearest neighbour")
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -322,12 +324,12 @@ plt.show()
 # The left bars promise more than a new patient gets. Look at Q: each pacemaker's beats resemble each other, and hardly those of the next patient. Papers that split MIT-BIH at random report such numbers. De Chazal's
 # lists `DS1` and `DS2` split it by patients.
 #
-# Chance may leave all fusions on one side. `split_patients` draws many splits like yours and keeps the one with the most even classes. We make three
+# Back to our many patients. Chance may leave all fusions on one side. `split_patients` draws many splits like yours and keeps the one with the most even classes. We make three
 # parts: settings are chosen on `valid`, and `test` is looked at once.
 
 # %% tags=["nbval-check-output"]
 train, valid, test = split_patients(beats.y, beats.patient, (0.6, 0.15, 0.25), seed=0)
-print(f"random split flatters by more than 0.05: {leaked['beats held out'] > leaked['patients held out'] + 0.05}")
+print(f"random split flatters by more than 0.2: {leaked['beats held out'] > leaked['patients held out'] + 0.2}")
 for name, part in {"train": train, "valid": valid, "test": test}.items():
     print(f"{name:6s} {len(set(beats.patient[part])):3d} patients {beats.take(part).counts()}")
 
@@ -382,7 +384,7 @@ plt.show()
 # | floor 2 → joined | (N, 512, 60) → (N, 512, 90) | 30 from the connection |
 # | floor 3 → joined | (N, 1024, 45) → (N, 1024, 60) | 15 from the connection |
 # | floor 4 | (N, 2048, 30) | |
-# | head | (N, 5) | mean over the length, Linear |
+# | head | (N, 5) | means of 12 parts of the length, Linear |
 #
 # ### Exercise 3 ★: predict
 #
@@ -482,11 +484,11 @@ import numpy as np
 
 from nyang_edu.model.activation import LeakyReLU
 from nyang_edu.model.conv import Conv1d
-from nyang_edu.model.flow import NyangFlow
+from nyang_edu.model.flow import Flatten, NyangFlow
 from nyang_edu.model.linear import Linear
 from nyang_edu.model.norm import BatchNorm1d
 from nyang_edu.model.parallel import Parallel
-from nyang_edu.model.pool import AvgPool1d, GlobalAvgPool, MaxPool1d
+from nyang_edu.model.pool import AdaptiveAvgPool1d, AvgPool1d, MaxPool1d
 from nyang_edu.model.residual import Residual
 from nyang_edu.model.zoo.resnet import stage
 
@@ -623,18 +625,19 @@ def floor_layer(count, in_channels, out_channels, stride=1, rng=None, *, groups=
 # %% [markdown]
 # ### Exercise 5 ★★: the new connection
 #
-# Each floor sees only what the one before it left over. The *new connection* brings the raw signal again, in the shape of the floor that it joins: conv 7 with padding 2, BatchNorm, 1 × 1 to
-# the floor's channels, average pool, BatchNorm. Floor k has $4 \cdot \text{width} \cdot 2^{k-1}$ channels, and the pool $3 \cdot 2^{k-1}$ places.
+# Each floor sees only what the one before it left over. The *new connection* brings the raw signal again, in the shape of the floor that it joins: conv 7 with padding 2, BatchNorm, average
+# pool, 1 × 1 to the floor's channels, BatchNorm. Floor k has $4 \cdot \text{width} \cdot 2^{k-1}$ channels, and the pool $3 \cdot 2^{k-1}$ places.
 #
-# (The original has no padding here, and 183 samples then give 59 places. Its comments say 60. With a padding of 2 they are right.)
+# (The original puts the 1 × 1 before the pool. A mean and a sum over channels may change places, and behind the pool there are 3 to 12 times fewer places to work on. It also has no padding
+# here, and 183 samples then give 59 places. Its comments say 60. With a padding of 2 they are right.)
 
 # %% exercise="new_connection" points=2 stars=2
 #| export
 def new_connection(in_channels, width, floor, rng=None):
     """Build a path from the raw signal to the end of a floor, past all that stands before it.
 
-    Conv1d of 7 to width, BatchNorm1d, Conv1d of 1 to 4·width·2^(floor−1), AvgPool1d of
-    3·2^(floor−1), BatchNorm1d: one NyangFlow of five layers, without any bend or bias.
+    Conv1d of 7 to width, BatchNorm1d, AvgPool1d of 3·2^(floor−1), Conv1d of 1 to
+    4·width·2^(floor−1), BatchNorm1d: one NyangFlow of five layers, without any bend or bias.
 
     Args:
         in_channels: leads of the signal.
@@ -647,9 +650,9 @@ def new_connection(in_channels, width, floor, rng=None):
     ### BEGIN SOLUTION channels and pool grow with the floor; five layers in a flow
     grow = 2 ** (floor - 1)
     return NyangFlow(Conv1d(in_channels, width, 7, padding=2, bias=False, rng=rng),
-                     BatchNorm1d(width),
+                     BatchNorm1d(width), AvgPool1d(3 * grow),
                      Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng),
-                     AvgPool1d(3 * grow), BatchNorm1d(4 * width * grow))
+                     BatchNorm1d(4 * width * grow))
     ### END SOLUTION
 
 # %%
@@ -667,7 +670,7 @@ def probe(new_connection, rng):
     leads, width, seed = int(rng.integers(2, 4)), int(rng.integers(4, 7)), int(rng.integers(100))
     for floor in (1, 2, 3):
         path = perturbed(new_connection(leads, width, floor, rng), np.random.default_rng(seed))
-        yield f"each name in the state, floor {floor}", np.array(list(path.state_dict()))
+        yield f"each weight's size at floor {floor}", np.array([one.data.size for one in path.parameters()])
         x = rng.normal(size=(3, leads, 52 + int(rng.integers(6))))
         out = path(x)
         yield f"out at floor {floor}", out
@@ -686,9 +689,8 @@ mistake("the pool is 3 at every floor", "The pool doubles with each floor, as th
         swap=("AvgPool1d(3 * grow)", "AvgPool1d(3)"))
 mistake("the channels are those of floor 1", "The path ends where its floor ends, and has to have that floor's channels.",
         swap=("""Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng),
-                     AvgPool1d(3 * grow), BatchNorm1d(4 * width * grow))""",
-              """Conv1d(width, 4 * width, 1, bias=False, rng=rng),
-                     AvgPool1d(3 * grow), BatchNorm1d(4 * width))"""))
+                     BatchNorm1d(4 * width * grow))""", """Conv1d(width, 4 * width, 1, bias=False, rng=rng),
+                     BatchNorm1d(4 * width))"""))
 mistake("the first convolution has no padding", "Without padding the length shrinks by 6. Here it shall shrink by 2.",
         swap=("7, padding=2, bias=False", "7, bias=False"))
 mistake("the first convolution keeps the length", "The padding is 2, not 3: the floors' lengths are made for it.",
@@ -698,18 +700,23 @@ mistake("the pool takes the maximum", "The connection takes the mean of each win
 mistake("the pool moves by one place", "The windows do not overlap: the pool's default stride is its size.",
         swap=("AvgPool1d(3 * grow)", "AvgPool1d(3 * grow, 1)"))
 mistake("a LeakyReLU stands on the way", "The connection has no bend. What the signal says arrives as it is, weighted and averaged.",
-        swap=("BatchNorm1d(width),", "BatchNorm1d(width), LeakyReLU(),"))
+        swap=("BatchNorm1d(width), AvgPool1d", "BatchNorm1d(width), LeakyReLU(), AvgPool1d"))
 mistake("the last BatchNorm is left out", "What joins the floor's maps should have their size: a BatchNorm stands at the end.",
-        swap=("AvgPool1d(3 * grow), BatchNorm1d(4 * width * grow))", "AvgPool1d(3 * grow))"))
+        swap=("""bias=False, rng=rng),
+                     BatchNorm1d(4 * width * grow))""", "bias=False, rng=rng))"))
 mistake("the first BatchNorm is left out", "A BatchNorm stands behind the first convolution too.",
-        swap=("                     BatchNorm1d(width),\n", ""))
-mistake("the last BatchNorm stands before the pool", "Normalise what leaves: the mean of a window varies less than its places do.",
-        swap=("AvgPool1d(3 * grow), BatchNorm1d(4 * width * grow))", "BatchNorm1d(4 * width * grow), AvgPool1d(3 * grow))"))
+        swap=("BatchNorm1d(width), AvgPool1d", "AvgPool1d"))
+mistake("the pool stands behind the last BatchNorm", "Normalise what leaves: the mean of a window varies less than its places do.",
+        swap=("""BatchNorm1d(width), AvgPool1d(3 * grow),
+                     Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng),
+                     BatchNorm1d(4 * width * grow))""", """BatchNorm1d(width),
+                     Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng),
+                     BatchNorm1d(4 * width * grow), AvgPool1d(3 * grow))"""))
 mistake("the convolutions have biases", "A BatchNorm follows each of them and takes any bias away again.",
         swap=("""7, padding=2, bias=False, rng=rng),
-                     BatchNorm1d(width),
+                     BatchNorm1d(width), AvgPool1d(3 * grow),
                      Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng)""", """7, padding=2, rng=rng),
-                     BatchNorm1d(width),
+                     BatchNorm1d(width), AvgPool1d(3 * grow),
                      Conv1d(width, 4 * width * grow, 1, rng=rng)"""))
 mistake("rng is not handed on", "Both convolutions draw from the generator that is given. Otherwise no run can be repeated.",
         swap=("4 * width * grow, 1, bias=False, rng=rng)", "4 * width * grow, 1, bias=False)"))
@@ -719,7 +726,7 @@ mistake("rng is not handed on", "Both convolutions draw from the generator that 
 #
 # ---
 #
-# grow = 2 ** (floor − 1). `Conv1d(in, out, 7, padding=2, bias=False, rng=rng)`, `BatchNorm1d(width)`, the 1 × 1 to 4 · width · grow, `AvgPool1d(3 · grow)`, and a BatchNorm
+# grow = 2 ** (floor − 1). `Conv1d(in, out, 7, padding=2, bias=False, rng=rng)`, `BatchNorm1d(width)`, `AvgPool1d(3 · grow)`, the 1 × 1 to 4 · width · grow, and a BatchNorm
 # of as many channels.
 #
 # ---
@@ -727,9 +734,8 @@ mistake("rng is not handed on", "Both convolutions draw from the generator that 
 # ```python
 # grow = ...
 # return NyangFlow(Conv1d(in_channels, width, 7, ..., rng=rng),
-#                  BatchNorm1d(...),
-#                  Conv1d(width, ..., 1, bias=False, rng=rng),
-#                  AvgPool1d(...), BatchNorm1d(...))
+#                  BatchNorm1d(...), AvgPool1d(...),
+#                  Conv1d(width, ..., 1, bias=False, rng=rng), BatchNorm1d(...))
 # ```
 
 # %% [markdown]
@@ -861,7 +867,8 @@ mistake("every connection is the first one", "Each floor has a connection of its
 
 # %%
 #| export
-def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4, 6, 3), groups=32):
+def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4, 6, 3), groups=32,
+              parts=12):
     """Build a ResNeXt for signals, with a new connection after each floor but the last.
 
     Floor k has 4·width·2^(k−1) channels; at full size these are 256 to 2048.
@@ -873,6 +880,7 @@ def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4,
         width: channels of the stem; groups must divide 2·width.
         counts: tenants of each floor.
         groups: of the convolutions in the middle of the tenants.
+        parts: of the length at the end; the head gets the mean of each.
 
     Shapes: x (N, in_channels, L) → logits (N, num_classes); made for L = 183.
     """
@@ -883,7 +891,8 @@ def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4,
     floors = [floor_layer(count, channels[k], channels[k + 1], 2 if k else 1, rng, groups=groups)
               for k, count in enumerate(counts)]
     connections = [new_connection(in_channels, width, k, rng) for k in range(1, len(counts))]
-    head = NyangFlow(GlobalAvgPool(), Linear(channels[-1], num_classes, rng=rng))
+    head = NyangFlow(AdaptiveAvgPool1d(parts), Flatten(),
+                     Linear(parts * channels[-1], num_classes, rng=rng))
     return NyangFlow(with_connections(stem, floors, connections), head)
 
 # %% tags=["nbval-check-output"]
@@ -899,21 +908,9 @@ for name, shape in zip(["stem", "floor 1", "joined", "floor 2", "joined", "floor
     print(f"{name:8s} {shape}")
 
 # %% [markdown]
-# That is too much for a lesson, so we train a narrow one. How deep must it be? S is told by the beats before and after, so a place of the last floor should see the whole window.
-
-# %% tags=["nbval-check-output"]
-NARROW = {"width": 4, "counts": (1, 1, 3, 3), "groups": 4}
-kernels = [(7, 1), (3, 3)] + [(3, 2 if floor and not tenant else 1)
-                              for floor, count in enumerate(NARROW["counts"]) for tenant in range(count)]
-narrow = resnext1d(rng=np.random.default_rng(0), **NARROW)
-print(f"one place of the last floor sees {receptive_field(kernels)} samples, the window has 183")
-print(f"{sum(one.data.size for one in narrow.parameters()):,} parameters")
-
-# %% [markdown]
 # ### What joining along the length does to the mean
 #
-# Each floor halves what it gets, also the places that came from a connection. The head then takes the mean over all places, whoever filled them. How much of the mean does each source
-# fill?
+# Each floor halves what it gets, also the places that came from a connection. How many of the last floor's 30 places does each source fill?
 
 # %%
 def sources(pools, stem=60, samples=181):
@@ -934,6 +931,7 @@ def draw_sources(rows):
             left = sum(parts[:k])
             ax.barh(y, part, left=left, color=colours[k], edgecolor=GREY)
             ax.text(left + part / 2, y, f"{part:g}", ha="center", va="center", fontsize=9)
+    ax.vlines(np.linspace(0, sum(rows[-1]), 13), 3.4, 3.7, color=ORANGE, lw=1)
     ax.set(yticks=range(4), yticklabels=[f"after floor {k}" for k in (1, 2, 3, 4)], xlabel="places along the length")
     ax.invert_yaxis()
     ax.grid(False)
@@ -943,14 +941,17 @@ def draw_sources(rows):
 draw_sources(sources(pools=(3, 6, 12)))
 
 # %% [markdown]
-# Pale blue came through the stem, the other colours through the three connections. At the end each of the four fills a quarter: pools that double with the floors give every source the same voice in the mean. Call it with
-# `pools=(3, 3, 3)` and the last connection outvotes all others. (At the seams a kernel of 3 sees two sources at once; the picture leaves that out.)
+# Blue came through the stem, the others through the three connections. At the end each of the four fills a quarter, because the pools double with the floors. With
+# `pools=(3, 3, 3)` the last connection would fill half. (At the seams a kernel of 3 sees two sources at once; the picture leaves that out.)
+#
+# ResNet's head takes one mean over all places. Here that would mix the four sources. It would also mix the beat in the middle with its neighbours, and it is the middle
+# that has to be judged. So the head takes twelve means (the orange ticks): three for each source, which are about before, at and after the beat.
 
 # %% [markdown]
 # ### Exercise 7 ★★: break it and say why
 #
-# Why does floor 4 have no connection? Suppose somebody adds one. Its layers are linear in eval mode, and right behind it comes the mean over the length. Show what
-# this path cannot see: return a *different* beat for which it adds exactly the same to the head's input.
+# Suppose this network took one mean over the whole length, as ResNet does, and somebody added a fourth connection right before it. In eval mode all layers of that path are linear.
+# Show what it cannot see: return a *different* beat for which the path adds exactly the same to the mean.
 
 # %% exercise="twin_beat" points=2 stars=2
 def twin_beat(x):
@@ -1058,7 +1059,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Such a path sees the *sum* of a beat, and no shape. The first three connections are worth something because a floor stands behind each of them, with bends and with kernels that compare neighbours.
+# Such a path sees the *sum* of a beat, and no shape. The three real connections are worth something because a floor stands behind each of them, with bends and with kernels that compare
+# neighbours.
 #
 # ## A loss that hears the rare
 #
@@ -1067,7 +1069,7 @@ plt.show()
 #
 # ### Exercise 8 ★★: α from counts
 #
-# A class with a tenth of the beats could count ten times as much: $\alpha_k \propto 1/n_k$. Then 105 fusions shout as loud as 15,000 normal beats, and their noise with them. A power below
+# A class with a tenth of the beats could count ten times as much: $\alpha_k \propto 1/n_k$. Then the few fusions weigh as much as all normal beats, and so does their noise. A power below
 # 1 is milder. Scale α so that its mean *over the beats* is 1: then the loss keeps its size, and the learning rate its meaning.
 
 # %%
@@ -1167,8 +1169,11 @@ for power in (0, 0.5, 1):
 # %% [markdown]
 # ## Use: patients that it has never met
 #
-# The original trains with AdaBound (`final_lr=0.1`) in batches of 128. So do we, with a narrow network, once with cross-entropy, once with focal loss and α.
-# The settings were chosen on other drawn patients, not on these. A small subclass takes notes: where AdaBound's rates lie, and its two bounds.
+# The original trains with AdaBound (`final_lr=0.1`) in batches of 128. So do we, with a network of an eighth of the width and one tenant a floor, once with cross-entropy, once with focal loss
+# and α. AdaBound's default `gamma=0.001` closes the bounds within some hundred steps. Our whole run has no more, so it gets 0.0001. These settings were chosen on other drawn
+# patients, not on those of the test.
+#
+# A small subclass takes notes: where AdaBound's rates lie, and its two bounds.
 
 # %%
 from nyang_edu.data.dataset import ArrayDataset
@@ -1203,11 +1208,14 @@ def loader(part, **settings):
     return NyangDataLoader(ArrayDataset(beats.x[part], beats.y[part]), 128, **settings)
 
 
+NARROW = {"width": 8, "counts": (1, 1, 1, 1), "groups": 8}
+
+
 def train_on_beats(loss, epochs=6):
     WatchedAdaBound.notes.clear()
     model = resnext1d(5, np.random.default_rng(0), **NARROW)
     train_set = loader(train, shuffle=True, drop_last=True)
-    optimizer = WatchedAdaBound(model.parameters(), lr=0.01, final_lr=0.1)
+    optimizer = WatchedAdaBound(model.parameters(), lr=0.003, final_lr=0.1, gamma=1e-4)
     schedule = CosineDecay(optimizer, epochs * len(train_set), every="step")
     history = nyang_train(model, optimizer, loss, train_set, loader(valid), epochs, scheduler=schedule,
                           metrics={"macro_f1": macro_f1}, plot=False, progress=False)
@@ -1255,9 +1263,9 @@ for name, answer in answers.items():
 rarest = np.argsort(counts)[:2]
 reached = macro_f1(truth, answers["focal"])
 gains = recalls["focal"][rarest] - recalls["cross-entropy"][rarest]
-assert reached >= 0.85, f"macro F1 should reach 0.85, it reaches {reached:.3f}"
+assert reached >= 0.75, f"macro F1 should reach 0.75, it reaches {reached:.3f}"
 assert gains.min() > 0, f"focal loss should find more of the two rarest classes, it finds {gains} more"
-print(f"macro F1 at least 0.85: {reached >= 0.85}; the rarest, {[ECG_CLASSES[k] for k in rarest]}, are found more often: {gains.min() > 0}")
+print(f"macro F1 at least 0.75: {reached >= 0.75}; the rarest, {[ECG_CLASSES[k] for k in rarest]}, are found more often: {gains.min() > 0}")
 
 # %% [markdown]
 # ### AdaBound's rates
@@ -1307,7 +1315,7 @@ print(f"of the time it is {near.mean():.0%} and {np.mean(seconds < -0.3):.0%}")
 #
 # ## Against PyTorch
 #
-# The same network in PyTorch, in the words of the original.
+# The same network in PyTorch, in the words and the order of the original: its connections have the 1 × 1 before the pool.
 
 # %%
 try:
@@ -1345,13 +1353,14 @@ def torch_resnext1d(width, counts, groups):
                 floor = [torch_tenant(o if t else i, o, 2 if k and not t else 1, groups) for t in range(count)]
                 path = nn.Conv1d(width, o, 1, bias=False), nn.AvgPool1d(3 * 2**k), nn.BatchNorm1d(o)
                 self.parts += [nn.Sequential(*floor), nn.Sequential(*torch_norm(1, width, 7, 1, 2), *path)]
-            self.parts, self.fc = self.parts[:-1], nn.Linear(outs[-1], 5)  # no connection after the last floor
+            self.parts = self.parts[:-1]  # no connection after the last floor
+            self.head = nn.Sequential(nn.AdaptiveAvgPool1d(12), nn.Flatten(), nn.Linear(12 * outs[-1], 5))
 
         def forward(self, x_origin):
             x = self.parts[0](x_origin)
             for k, part in enumerate(self.parts[1:]):
                 x = torch.cat([x, part(x_origin)], 2) if k % 2 else part(x)
-            return self.fc(x.mean(dim=2))
+            return self.head(x)
 
     return Network()
 
@@ -1407,7 +1416,7 @@ if recorded.exists():
 # - Accuracy counts the many. Recall of each class and macro F1 count the few.
 # - Hold out patients, not beats. Otherwise the test asks for what was learned by heart.
 # - A grouped convolution is block-diagonal: a body is a sum of towers, and 32 of them cost about as much as none.
-# - The new connection joins the raw signal along the length. In the final mean each source then has a voice as large as its places.
+# - The new connection joins the raw signal along the length. A mean over the length then weighs each source by its places.
 # - γ fades what is easy, α weighs what is rare. α trades false alarms for finds.
 #
 # `finish` exports the blocks and `resnext1d` into `nyang_edu/model/zoo/resnext1d.py`, and `class_weights` into `nyang_edu/training/class_weights.py`.

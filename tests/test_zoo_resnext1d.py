@@ -16,7 +16,7 @@ from nyang_edu.training.loss import CrossEntropyLoss, FocalLoss
 from nyang_edu.utility.gradcheck import gradcheck
 
 NARROW = {"width": 4, "counts": (1, 1, 2, 2), "groups": 4}
-FULL_SIZE = 22_158_085  # parameters with 5 classes
+FULL_SIZE = 22_270_725  # parameters with 5 classes
 
 
 class Hollow:
@@ -178,7 +178,8 @@ def torch_resnext1d(width=64, counts=(3, 4, 6, 3), groups=32, classes=5):
                         nn.Conv1d(width, o, 1, bias=False), nn.AvgPool1d(3 * 2 ** (k - 1)),
                         nn.BatchNorm1d(o)))
                 i = o
-            self.fc = nn.Linear(i, classes)
+            self.head = nn.Sequential(nn.AdaptiveAvgPool1d(12), nn.Flatten(),
+                                      nn.Linear(12 * i, classes))
 
         def forward(self, x_origin):
             x = self.stem(x_origin)
@@ -186,7 +187,7 @@ def torch_resnext1d(width=64, counts=(3, 4, 6, 3), groups=32, classes=5):
                 x = getattr(self, f"stage{k}_1")(x)
                 if k < len(counts):
                     x = torch.cat([x, getattr(self, f"stage{k}_")(x_origin)], 2)
-            return self.fc(x.mean(dim=2))
+            return self.head(x)
 
     return Network()
 

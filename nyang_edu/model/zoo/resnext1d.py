@@ -8,11 +8,11 @@ import numpy as np
 
 from nyang_edu.model.activation import LeakyReLU
 from nyang_edu.model.conv import Conv1d
-from nyang_edu.model.flow import NyangFlow
+from nyang_edu.model.flow import Flatten, NyangFlow
 from nyang_edu.model.linear import Linear
 from nyang_edu.model.norm import BatchNorm1d
 from nyang_edu.model.parallel import Parallel
-from nyang_edu.model.pool import AvgPool1d, GlobalAvgPool, MaxPool1d
+from nyang_edu.model.pool import AdaptiveAvgPool1d, AvgPool1d, MaxPool1d
 from nyang_edu.model.residual import Residual
 from nyang_edu.model.zoo.resnet import stage
 
@@ -52,8 +52,8 @@ def floor_layer(count, in_channels, out_channels, stride=1, rng=None, *, groups=
 def new_connection(in_channels, width, floor, rng=None):
     """Build a path from the raw signal to the end of a floor, past all that stands before it.
 
-    Conv1d of 7 to width, BatchNorm1d, Conv1d of 1 to 4·width·2^(floor−1), AvgPool1d of
-    3·2^(floor−1), BatchNorm1d: one NyangFlow of five layers, without any bend or bias.
+    Conv1d of 7 to width, BatchNorm1d, AvgPool1d of 3·2^(floor−1), Conv1d of 1 to
+    4·width·2^(floor−1), BatchNorm1d: one NyangFlow of five layers, without any bend or bias.
 
     Args:
         in_channels: leads of the signal.
@@ -65,9 +65,9 @@ def new_connection(in_channels, width, floor, rng=None):
     """
     grow = 2 ** (floor - 1)
     return NyangFlow(Conv1d(in_channels, width, 7, padding=2, bias=False, rng=rng),
-                     BatchNorm1d(width),
+                     BatchNorm1d(width), AvgPool1d(3 * grow),
                      Conv1d(width, 4 * width * grow, 1, bias=False, rng=rng),
-                     AvgPool1d(3 * grow), BatchNorm1d(4 * width * grow))
+                     BatchNorm1d(4 * width * grow))
 
 
 def with_connections(stem, floors, connections):
@@ -91,7 +91,8 @@ def with_connections(stem, floors, connections):
     return trunk
 
 
-def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4, 6, 3), groups=32):
+def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4, 6, 3), groups=32,
+              parts=12):
     """Build a ResNeXt for signals, with a new connection after each floor but the last.
 
     Floor k has 4·width·2^(k−1) channels; at full size these are 256 to 2048.
@@ -103,6 +104,7 @@ def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4,
         width: channels of the stem; groups must divide 2·width.
         counts: tenants of each floor.
         groups: of the convolutions in the middle of the tenants.
+        parts: of the length at the end; the head gets the mean of each.
 
     Shapes: x (N, in_channels, L) → logits (N, num_classes); made for L = 183.
     """
@@ -113,5 +115,6 @@ def resnext1d(num_classes=5, rng=None, *, in_channels=1, width=64, counts=(3, 4,
     floors = [floor_layer(count, channels[k], channels[k + 1], 2 if k else 1, rng, groups=groups)
               for k, count in enumerate(counts)]
     connections = [new_connection(in_channels, width, k, rng) for k in range(1, len(counts))]
-    head = NyangFlow(GlobalAvgPool(), Linear(channels[-1], num_classes, rng=rng))
+    head = NyangFlow(AdaptiveAvgPool1d(parts), Flatten(),
+                     Linear(parts * channels[-1], num_classes, rng=rng))
     return NyangFlow(with_connections(stem, floors, connections), head)
