@@ -24,6 +24,7 @@
 
 # %%
 import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,11 +48,10 @@ use_style()
 # %% [markdown]
 # ## Why: right most of the time, and no use
 #
-# A recorder worn for a day writes down some 100,000 heartbeats. Nearly all are normal, and the few others are why it is worn. The ANSI/AAMI
-# standard sorts beats into five classes: N normal, S too early from above the ventricles, V from a ventricle, F a fusion of N and V, Q paced or unclear.
+# A recorder worn for a day writes down some 100,000 heartbeats. The few that are not normal are why it is worn. The ANSI/AAMI standard knows five classes: N normal, S too early from above the ventricles, V from a ventricle, F a fusion of N and V, Q paced or unclear.
 #
 # Here are 600 *drawn* patients: each has a heart of its own, with its own shapes, rhythm and noise. A sample is one second and a half, 183 numbers, with the beat in the
-# middle. The classes are about as unequal as in the MIT-BIH database. And here is a classifier that needs no training.
+# middle. The classes are about as unequal as in the MIT-BIH database.
 
 # %% tags=["nbval-check-output"]
 beats = draw_ecg(patients=600, beats=30, seed=0)
@@ -75,7 +75,7 @@ plt.show()
 # Four beats of four patients in each panel. V is wide. F lies between N and V. And S looks like N, only that the beat before it is near: the shape alone does
 # not tell.
 #
-# The accuracy above is a fine number for a program that finds nothing. From here on we count the *recall* of each class, and macro F1.
+# The accuracy above is that of a program that finds nothing. From here on we count the *recall* of each class, and macro F1.
 #
 # ## From a record to beats
 #
@@ -99,9 +99,17 @@ ax.set(xlabel="seconds", ylabel="mV", xlim=(0, 10))
 plt.show()
 
 # %% [markdown]
-# Orange: the notes. `+` stands for a rhythm, not a beat. With a folder of your own, `load_mitdb("mitdb", records=DS1)` reads it with the same
-# functions, and gives what `draw_ecg` gave above.
-#
+# Orange: the notes. `+` stands for a rhythm, not a beat. A folder with the real database, unpacked from PhysioNet, is read by the same functions, and gives what `draw_ecg` gave above.
+
+# %%
+mitdb = Path("../mitdb")  # holds 100.hea, 100.dat, 100.atr and so on
+if mitdb.exists():
+    mine = load_mitdb(mitdb, records=DS1)
+    print(dict(zip(ECG_CLASSES, mine.counts().tolist())), "left out:", mine.skipped)
+else:
+    print("no folder mitdb: the drawn patients do for this chapter")
+
+# %% [markdown]
 # ### Exercise 1 ★★: cut the beats
 #
 # Take one window around each peak, all of one length. A window that leaves the record is dropped. Then labels and windows are out of step, unless you
@@ -195,8 +203,7 @@ def beat_windows(signal, peaks, before, length):
 # %% [markdown]
 # ## Split by patients
 #
-# A patient's beats resemble each other. Split the *beats* at random, and the same hearts stand on both sides. The test then asks for what was learned by
-# heart.
+# A patient's beats resemble each other. Split the *beats* at random, and the same hearts stand on both sides: the test asks for what was learned by heart.
 #
 # ### Exercise 2 ★★: hold out patients
 
@@ -328,7 +335,7 @@ plt.show()
 # parts: settings are chosen on `valid`, and `test` is looked at once.
 
 # %% tags=["nbval-check-output"]
-train, valid, test = split_patients(beats.y, beats.patient, (0.6, 0.15, 0.25), seed=0)
+train, valid, test = split_patients(beats.y, beats.patient, (0.65, 0.1, 0.25), seed=0)
 print(f"random split flatters by more than 0.2: {leaked['beats held out'] > leaked['patients held out'] + 0.2}")
 for name, part in {"train": train, "valid": valid, "test": test}.items():
     print(f"{name:6s} {len(set(beats.patient[part])):3d} patients {beats.take(part).counts()}")
@@ -941,8 +948,8 @@ def draw_sources(rows):
 draw_sources(sources(pools=(3, 6, 12)))
 
 # %% [markdown]
-# Blue came through the stem, the others through the three connections. At the end each of the four fills a quarter, because the pools double with the floors. With
-# `pools=(3, 3, 3)` the last connection would fill half. (At the seams a kernel of 3 sees two sources at once; the picture leaves that out.)
+# Blue came through the stem, the others through the three connections. At the end each fills a quarter, because the pools double with the floors. With
+# `pools=(3, 3, 3)` the last connection would fill half.
 #
 # ResNet's head takes one mean over all places. Here that would mix the four sources. It would also mix the beat in the middle with its neighbours, and it is the middle
 # that has to be judged. So the head takes twelve means (the orange ticks): three for each source, which are about before, at and after the beat.
@@ -1064,8 +1071,7 @@ plt.show()
 #
 # ## A loss that hears the rare
 #
-# The focal loss of chapter 05 has two knobs, $-\alpha_t (1 - p_t)^\gamma \log p_t$. $\gamma$ fades the beats that are right already, of whatever class. $\alpha$ weighs the classes. Where does it come
-# from?
+# The focal loss of chapter 05, $-\alpha_t (1 - p_t)^\gamma \log p_t$, has two knobs. $\gamma$ fades the beats that are right already. $\alpha$ weighs the classes.
 #
 # ### Exercise 8 ★★: α from counts
 #
@@ -1199,6 +1205,9 @@ class WatchedAdaBound(AdaBound):
         bounds = self.bounds(self.final_lr * lr / self.first_lrs[0])
         self.notes.append((self.steps, *bounds, *np.percentile(rates, [10, 50, 90])))
 
+# %%
+NARROW = {"width": 8, "counts": (1, 1, 1, 1), "groups": 8}
+
 
 def macro_f1(targets, outputs):
     return f1_score(targets, outputs, average="macro")
@@ -1208,10 +1217,7 @@ def loader(part, **settings):
     return NyangDataLoader(ArrayDataset(beats.x[part], beats.y[part]), 128, **settings)
 
 
-NARROW = {"width": 8, "counts": (1, 1, 1, 1), "groups": 8}
-
-
-def train_on_beats(loss, epochs=6):
+def train_on_beats(loss, epochs=5):
     WatchedAdaBound.notes.clear()
     model = resnext1d(5, np.random.default_rng(0), **NARROW)
     train_set = loader(train, shuffle=True, drop_last=True)
@@ -1238,8 +1244,8 @@ recalls = {name: recall(truth, answer, average=None) for name, answer in answers
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.2), width_ratios=[1.6, 1, 1])
 for shift, (name, values) in zip((-0.2, 0.2), recalls.items()):
     axes[0].bar(np.arange(5) + shift, values, 0.38, label=name)
-axes[0].set(xticks=range(5), xticklabels=ECG_CLASSES, ylabel="recall", ylim=(0, 1.05), title="patients never met")
-axes[0].legend(loc="lower right", frameon=True)
+axes[0].set(xticks=range(5), xticklabels=ECG_CLASSES, ylabel="recall", ylim=(0, 1.25), title="patients never met")
+axes[0].legend(loc="upper center", ncols=2)
 for ax, (name, answer) in zip(axes[1:], answers.items()):
     matrix = confusion_matrix(truth, answer, 5)
     ax.imshow(matrix / matrix.sum(axis=1, keepdims=True), cmap="Blues", vmax=1.3)
@@ -1254,18 +1260,19 @@ for name, answer in answers.items():
           f"recall {np.round(recalls[name], 2)}")
 
 # %% [markdown]
-# Read the rows of the two matrices. Cross-entropy pays for each beat alike, so it gains most by being sure about N. With α a missed fusion costs
-# more than a false one, and the bars of the rare classes rise. What it costs stands in the first row: some normal beats are taken for rare ones.
+# Read the rows of the two matrices. Cross-entropy pays for each beat alike, so it gains most by being sure about N. With α a missed F or S costs more, and more of them are found. The price
+# are false alarms, so macro F1, which pays for both, need not rise. Which error is worse is a doctor's question.
 #
 # Which of the two knobs did it, γ or α? Train a third time, with `FocalLoss(gamma=2)` alone.
 
 # %% tags=["nbval-check-output"]
-rarest = np.argsort(counts)[:2]
+rarest = np.isin(truth, np.argsort(counts)[:2])
+hits = {name: int((answer == truth)[rarest].sum()) for name, answer in answers.items()}
 reached = macro_f1(truth, answers["focal"])
-gains = recalls["focal"][rarest] - recalls["cross-entropy"][rarest]
-assert reached >= 0.75, f"macro F1 should reach 0.75, it reaches {reached:.3f}"
-assert gains.min() > 0, f"focal loss should find more of the two rarest classes, it finds {gains} more"
-print(f"macro F1 at least 0.75: {reached >= 0.75}; the rarest, {[ECG_CLASSES[k] for k in rarest]}, are found more often: {gains.min() > 0}")
+assert reached >= 0.85, f"macro F1 should reach 0.85, it reaches {reached:.3f}"
+assert hits["focal"] > hits["cross-entropy"], f"of {rarest.sum()} beats of the two rarest classes are found: {hits}"
+print(f"macro F1 with focal loss at least 0.85: {reached >= 0.85}")
+print(f"it finds more beats of the two rarest classes: {hits['focal'] > hits['cross-entropy']}")
 
 # %% [markdown]
 # ### AdaBound's rates
@@ -1284,8 +1291,8 @@ print(f"the median rate is clipped in {outside.mean():.0%} of the noted steps; "
       f"at the end the bounds are {upper[-1] / lower[-1]:.1f} apart, at first {upper[0] / lower[0]:.0f}")
 
 # %% [markdown]
-# Each weight would like a rate of its own, Adam's. What lies outside the blue band is clipped to its edge. The band closes: what begins as Adam ends like SGD, whose
-# single rate is `final_lr` times the schedule.
+# Each weight would like a rate of its own, Adam's. At first nearly all rates lie inside the blue band, and AdaBound *is* Adam. The upper edge comes down, and what lies above is clipped to it. Late in
+# the run most of the weights move with one common rate, as in SGD. All falls towards the end, because the schedule scales both bounds and rates.
 #
 # ### Which part of a beat speaks?
 #
@@ -1294,7 +1301,8 @@ print(f"the median rate is clipped in {outside.mean():.0%} of the noted steps; "
 # %%
 from nyang_edu.evaluation.saliency import saliency
 
-model, near = models["focal"], np.abs(seconds) < 0.12
+model = models["focal"]
+places = {"within 0.1 s of the peak": np.abs(seconds) < 0.1, "0.1 to 0.3 s before it": (seconds < -0.1) & (seconds > -0.3)}
 fig, axes = plt.subplots(1, 3, figsize=(11, 2.8), sharey=True)
 for ax, k in zip(axes, (0, 1, 2)):
     right = test[(truth == k) & (answers["focal"] == k)][:200]
@@ -1304,14 +1312,13 @@ for ax, k in zip(axes, (0, 1, 2)):
     ax.scatter(seconds, beats.x[right, 0].mean(axis=0), c=heat, cmap="inferno_r", s=14, zorder=3)
     ax.fill_between(seconds, -3, -3 + 100 * heat, color=ORANGE, alpha=0.5, lw=0)
     ax.set(title=ECG_CLASSES[k], xlabel="seconds")
-    print(f"{ECG_CLASSES[k]}: {heat[near].sum():.0%} of the heat lies within 0.12 s of the peak, "
-          f"{heat[seconds < -0.3].sum():.0%} more than 0.3 s before it")
+    print(ECG_CLASSES[k], "heat", ", ".join(f"{heat[where].sum():.0%} {place}" for place, where in places.items()))
 plt.show()
-print(f"of the time it is {near.mean():.0%} and {np.mean(seconds < -0.3):.0%}")
+print("  time", ", ".join(f"{where.mean():.0%} {place}" for place, where in places.items()))
 
 # %% [markdown]
-# Grey is the mean beat, orange the heat. Compare with the last line, which is what heat without any knowledge would give. For V the network looks at the peak and its flanks: the width. For S
-# it also has to know when the beat *before* came.
+# Grey is the mean beat, orange the heat. Heat that knew nothing would be spread like the last line. For N it stands before the peak, where the P wave is: it says that the beat came from the atria, in time. For V it is
+# sharpest at the peak, whose width gives a ventricular beat away. For S it is spread over the window: what matters there is how far away the neighbours are.
 #
 # ## Against PyTorch
 #
@@ -1365,13 +1372,12 @@ def torch_resnext1d(width, counts, groups):
     return Network()
 
 # %% [markdown]
-# Same weights, same batch: the first loss has to agree. Each side gets one thread here, and they take turns. `python -m benchmarks` gives each a process of its own; the last line is from its
-# recorded run of a network with four such blocks.
+# Same weights, same batch: the first loss has to agree. Each side gets one thread, in turns. The last line is from the recorded run of
+# `python -m benchmarks`, of a network with four such blocks.
 
 # %%
 import json
 import time
-from pathlib import Path
 
 from nyang_edu.utility.team import set_threads, thread_count
 
@@ -1396,7 +1402,7 @@ def compare_with_torch(rounds=3):
     print(f"the first losses agree to 1e-4: {losses[0] < 1e-4}")
     return np.min(seconds[1:], axis=0)
 
-
+# %%
 if torch is None:
     print("PyTorch is not installed: nothing to compare with")
 else:
