@@ -332,7 +332,7 @@ plt.show()
 # lists `DS1` and `DS2` split it by patients.
 #
 # Back to our many patients. Chance may leave all fusions on one side. `split_patients` draws many splits like yours and keeps the one with the most even classes. We make three
-# parts: settings are chosen on `valid`, and `test` is looked at once.
+# parts: `valid` is watched during training, `test` is looked at once.
 
 # %% tags=["nbval-check-output"]
 train, valid, test = split_patients(beats.y, beats.patient, (0.65, 0.1, 0.25), seed=0)
@@ -635,8 +635,8 @@ def floor_layer(count, in_channels, out_channels, stride=1, rng=None, *, groups=
 # Each floor sees only what the one before it left over. The *new connection* brings the raw signal again, in the shape of the floor that it joins: conv 7 with padding 2, BatchNorm, average
 # pool, 1 × 1 to the floor's channels, BatchNorm. Floor k has $4 \cdot \text{width} \cdot 2^{k-1}$ channels, and the pool $3 \cdot 2^{k-1}$ places.
 #
-# (The original puts the 1 × 1 before the pool. A mean and a sum over channels may change places, and behind the pool there are 3 to 12 times fewer places to work on. It also has no padding
-# here, and 183 samples then give 59 places. Its comments say 60. With a padding of 2 they are right.)
+# (The original puts the 1 × 1 before the pool. A mean and a sum over channels may change places, and behind the pool there are 3 to 12 times fewer places to work on. At floors 1 and 2
+# it has no padding, and 183 samples then give 59 places. Its comments say 60. With a padding of 2 they are right.)
 
 # %% exercise="new_connection" points=2 stars=2
 #| export
@@ -1176,8 +1176,8 @@ for power in (0, 0.5, 1):
 # ## Use: patients that it has never met
 #
 # The original trains with AdaBound (`final_lr=0.1`) in batches of 128. So do we, with a network of an eighth of the width and one tenant a floor, once with cross-entropy, once with focal loss
-# and α. AdaBound's default `gamma=0.001` closes the bounds within some hundred steps. Our whole run has no more, so it gets 0.0001. These settings were chosen on other drawn
-# patients, not on those of the test.
+# and α. AdaBound's default `gamma=0.001` closes the bounds within some hundred steps. Our whole run has no more, so it gets 0.0001. Rates and
+# epochs were chosen on other drawn patients, not on those of the test.
 #
 # A small subclass takes notes: where AdaBound's rates lie, and its two bounds.
 
@@ -1317,8 +1317,8 @@ plt.show()
 print("  time", ", ".join(f"{where.mean():.0%} {place}" for place, where in places.items()))
 
 # %% [markdown]
-# Grey is the mean beat, orange the heat. Heat that knew nothing would be spread like the last line. For N it stands before the peak, where the P wave is: it says that the beat came from the atria, in time. For V it is
-# sharpest at the peak, whose width gives a ventricular beat away. For S it is spread over the window: what matters there is how far away the neighbours are.
+# Grey is the mean beat, orange the heat. Heat that knew nothing would be spread like the last line. For N it is highest before the peak, where the P wave is, which V lacks. For V it is
+# sharpest at the peak itself. For S it is spread over the window. That fits: its sign is how far away the neighbours are.
 #
 # ## Against PyTorch
 #
