@@ -1377,43 +1377,22 @@ def torch_resnext1d(width, counts, groups):
 
 # %%
 import json
-import time
 
-from nyang_edu.utility.team import set_threads, thread_count
+from nyang_edu.training.versus import RESULTS, versus_torch
 
-
-def compare_with_torch(rounds=3):
-    ours = resnext1d(5, np.random.default_rng(0), width=16, counts=(1, 1, 2, 2), groups=16)
-    theirs = torch_resnext1d(16, (1, 1, 2, 2), 16)
-    names = [name for name, _ in (*theirs.named_parameters(), *theirs.named_buffers())]  # in the order of ours
-    theirs.load_state_dict(dict(zip(names, map(torch.tensor, ours.state_dict().values()))))
-    x, y, loss = beats.x[:128], beats.y[:128], CrossEntropyLoss()
-    tx, ty, seconds, losses = torch.tensor(x), torch.tensor(y), [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        value = loss(ours(x), y)
-        ours.backward(loss.backward())
-        middle = time.perf_counter()
-        torch_value = torch.nn.functional.cross_entropy(theirs(tx), ty)
-        torch_value.backward()
-        seconds.append((middle - start, time.perf_counter() - middle))
-        losses.append(abs(value - torch_value.item()))
-    assert losses[0] < 1e-4, f"the first losses differ by {losses[0]:.1e}"
-    print(f"the first losses agree to 1e-4: {losses[0] < 1e-4}")
-    return np.min(seconds[1:], axis=0)
-
-# %%
 if torch is None:
     print("PyTorch is not installed: nothing to compare with")
 else:
-    threads = thread_count(), torch.get_num_threads()
-    set_threads(1), torch.set_num_threads(1)
-    mine, other = compare_with_torch()
-    set_threads(threads[0]), torch.set_num_threads(threads[1])
+    settings = {"width": 16, "counts": (1, 1, 2, 2), "groups": 16}
+    ours, theirs = resnext1d(5, np.random.default_rng(0), **settings), torch_resnext1d(**settings)
+    their_names = [name for name, _ in (*theirs.named_parameters(), *theirs.named_buffers())]  # in the order of ours
+    names = dict(zip(ours.state_dict(), their_names, strict=True))
+    difference, mine, other = versus_torch(ours, theirs, beats.x[:128], beats.y[:128], names)
+    assert difference < 1e-4, f"the first losses differ by {difference:.1e}"
+    print(f"the first losses agree to 1e-4: {difference < 1e-4}")
     print(f"128 beats, one thread: {mine:.2f} s here, {other:.2f} s in PyTorch, ratio {mine / other:.1f}")
-recorded = Path("../benchmarks/results/models.json")
-if recorded.exists():
-    row = json.loads(recorded.read_text(encoding="utf-8"))["resnext1d"]
+if RESULTS.exists():
+    row = json.loads(RESULTS.read_text(encoding="utf-8"))["resnext1d"]
     print(f"recorded, two threads: ratio {row['ratio_min']:.1f} to {row['ratio_max']:.1f}, median {row['ratio']:.1f}")
 
 # %% [markdown]

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from zoo_tools import compare_states, seeded, size, worth_comparing
 
 import nyang_edu.model.zoo.resnext1d as zoo
 from nyang_edu.model.core import no_memory
@@ -14,23 +15,10 @@ from nyang_edu.training.adaptive import AdaBound
 from nyang_edu.training.class_weights import class_weights
 from nyang_edu.training.loss import CrossEntropyLoss, FocalLoss
 from nyang_edu.utility.gradcheck import gradcheck
+from nyang_edu.utility.hollow import Hollow
 
 NARROW = {"width": 4, "counts": (1, 1, 2, 2), "groups": 4}
 FULL_SIZE = 22_270_725  # parameters with 5 classes
-
-
-class Hollow:
-    """A generator that draws zeros: a big network is counted without drawing its weights."""
-
-    def normal(self, loc, scale, shape):
-        return np.zeros(shape, np.float32)
-
-    def uniform(self, low, high, shape):
-        return np.zeros(shape, np.float32)
-
-
-def seeded(seed=0):
-    return np.random.default_rng(seed)
 
 
 def signals(n=2, leads=1, seed=1):
@@ -101,11 +89,11 @@ def test_a_gradient_reaches_every_parameter_and_the_input():
     model(signals(4))
     dx = model.backward(seeded(2).normal(size=(4, 5)).astype(np.float32))
     assert dx.shape == (4, 1, 183) and dx.any()
-    size = {name: np.abs(one.grad).max() for name, one in model.named_parameters()}
+    largest = {name: np.abs(one.grad).max() for name, one in model.named_parameters()}
     paths = [name for name, part in model.named_layers() if isinstance(part, Parallel)]
     # A connection's second norm subtracts whatever the first one's bias adds.
     idle = {f"{path}.1.1.bias" for path in paths}
-    assert len(idle) == 3 and {name for name in size if size[name] < 1e-5} == idle
+    assert len(idle) == 3 and {name for name in largest if largest[name] < 1e-5} == idle
 
 
 def test_without_connections_the_trunk_is_a_chain():
@@ -202,7 +190,7 @@ def test_the_parameter_count_equals_pytorchs():
     torch = pytest.importorskip("torch")
     with torch.device("meta"):
         theirs = sum(one.numel() for one in torch_resnext1d().parameters())
-    here = sum(one.data.size for one in zoo.resnext1d(rng=Hollow()).parameters())
+    here = size(zoo.resnext1d(rng=Hollow()))
     print(f"\nresnext1d {here:,} here, {theirs:,} in PyTorch")
     assert here == theirs == FULL_SIZE
 
@@ -211,23 +199,8 @@ def test_the_parameter_count_equals_pytorchs():
 def test_states_load_both_ways_with_equal_logits(settings):
     torch = pytest.importorskip("torch")
     torch.manual_seed(3)
-    theirs = torch_resnext1d(**settings)
-    with torch.no_grad():
-        for name, array in theirs.state_dict().items():
-            if "running_var" in name:
-                array.uniform_(0.5, 1.5)
-            elif "running_mean" in name:
-                array.normal_(0, 0.1)
-    ours, theirs = zoo.resnext1d(rng=Hollow(), **settings).eval(), theirs.eval()
-    names, state, x = names_in_torch(ours, theirs), theirs.state_dict(), signals(3)
-    ours.load_state_dict({own: state[name].numpy() for own, name in names.items()})
-    with no_memory(), torch.no_grad():
-        wanted = theirs(torch.tensor(x)).numpy()
-        np.testing.assert_allclose(ours(x), wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
-        theirs.load_state_dict({name: torch.zeros_like(array) for name, array in state.items()})
-        theirs.load_state_dict({names[own]: torch.tensor(array)
-                                for own, array in ours.state_dict().items()})
-        np.testing.assert_array_equal(theirs(torch.tensor(x)).numpy(), wanted)
+    ours, theirs = zoo.resnext1d(rng=Hollow(), **settings), torch_resnext1d(**settings)
+    compare_states(ours, worth_comparing(theirs), names_in_torch(ours, theirs), (3, 1, 183))
 
 
 def test_a_training_step_has_pytorchs_loss_and_gradients():
@@ -244,5 +217,5 @@ def test_a_training_step_has_pytorchs_loss_and_gradients():
     grads = {name: one.grad.numpy() for name, one in theirs.named_parameters()}
     for own, one in ours.named_parameters():
         wanted = grads[names[own]]
-        size = 1e-3 * np.abs(wanted).max() + 1e-6
-        np.testing.assert_allclose(one.grad, wanted, atol=size, err_msg=own)
+        atol = 1e-3 * np.abs(wanted).max() + 1e-6
+        np.testing.assert_allclose(one.grad, wanted, atol=atol, err_msg=own)
