@@ -8,7 +8,6 @@ import argparse
 from functools import lru_cache
 
 import numpy as np
-from nyang_edu.model.zoo.resnext1d import resnext1d as build
 
 from nyang_edu.data.dataset import ArrayDataset
 from nyang_edu.data.ecg import ECG_CLASSES, split_patients
@@ -19,6 +18,7 @@ from nyang_edu.evaluation.inference import nyang_inference
 from nyang_edu.evaluation.metrics import precision_recall_f1
 from nyang_edu.model.flow import Flatten, NyangFlow
 from nyang_edu.model.linear import Linear
+from nyang_edu.model.zoo.resnext1d import resnext1d as build
 from nyang_edu.training.adaptive import AdaBound, Adam
 from nyang_edu.training.loss import CrossEntropyLoss, FocalLoss
 from nyang_edu.training.scheduler import CosineDecay, WarmUp
