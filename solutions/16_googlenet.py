@@ -46,6 +46,7 @@ use_style()
 #
 # Somewhere in a noisy picture lie a dot of one pixel, a square of 3 × 3 and a square of 5 × 5. The dot is bright. The squares are dimmer the larger they
 # are. Three kernels look for them: each adds up a window of 1 × 1, 3 × 3 or 5 × 5, scaled so that the noise stays equally strong.
+# The brightness is chosen so that no size wins by being bright: each kernel finds what has its own size equally well.
 
 # %%
 draw = np.random.default_rng(3)
@@ -148,7 +149,8 @@ plt.show()
 #
 # A memory is a stack (03): visit the branches in reverse on the way back. And a branch may hand on the very array that it received, so write into none.
 #
-# The next three cells begin the modules of the container, of the loss, and of the network.
+# The next three cells begin the modules of the container, of the loss, and of the network. `elementwise(np.add, a, b)` is `a + b` on several threads;
+# either will do.
 
 # %%
 #| default_exp model.parallel
