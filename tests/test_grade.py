@@ -9,7 +9,8 @@ import sys
 import time
 
 import pytest
-from tinycourse import RIGHT, WRONG_DOUBLE, hand_in, make_course
+from tinycourse import RIGHT, WRONG_DOUBLE, hand_in
+from tinyschool import points, school  # noqa: F401  a fixture
 
 from nyang_edu.classroom.command import grade_all
 from nyang_edu.classroom.confinement import LIMITS, Confinement, Limits, confinement
@@ -21,29 +22,9 @@ from nyang_edu.course.files import CourseError
 SLOW = "#| export\ndef double(x):\n    import time\n    time.sleep(0.03)\n    return x * 2\n"
 
 
-@pytest.fixture
-def school(tmp_path, monkeypatch):
-    """A tiny course, a class folder, and a way to hand in: school(name, answers)."""
-    root = make_course(tmp_path / "course", monkeypatch)
-    folder = tmp_path / "class"
-
-    def hand(student, answers=RIGHT, **how):
-        path = folder / student / "01_tiny.ipynb"
-        path.parent.mkdir(parents=True)
-        shutil.copy(hand_in(root, answers, **how), path)
-        return path
-
-    hand.folder, hand.out, hand.root = folder, tmp_path / "out", root
-    return hand
-
-
 def graded(school, **options):
     grade_all(school.folder, school.out, **{"nbval": False, **options})
     return {result["student"]: result for result in read_results(school.out)}
-
-
-def points(result):
-    return {entry["name"]: entry["points"] for entry in result["exercises"]}
 
 
 def entry(result, name):

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..course.files import CourseError, locked, write_atomic
+from .cluster import Cluster, There, refuse_another_course
 from .confinement import confinement
 from .grading import Options, Work, grade, hidden_folders, set_aside
 from .pool import Pool
@@ -22,8 +23,11 @@ from .records import read_results, write_result
 from .submissions import find_submissions
 
 
-def grade_all(folder, out, jobs=1, only=(), regrade=False, **options):
-    """Grade what is in ``folder`` into ``out``; (submissions graded, left as they were)."""
+def grade_all(folder, out, jobs=1, only=(), regrade=False, dask=None, **options):
+    """Grade what is in ``folder`` into ``out``; (submissions graded, left as they were).
+
+    ``jobs`` processes do it here, or the workers of the Dask cluster at the address ``dask``.
+    """
     folder, out = Path(folder), Path(out)
     found = _chosen(find_submissions(folder), only)
     (out / "results").mkdir(parents=True, exist_ok=True)
@@ -34,7 +38,7 @@ def grade_all(folder, out, jobs=1, only=(), regrade=False, **options):
         _write_facts(out, options)
         todo = [one for one in found if regrade or not is_done(out, one, options)]
         try:
-            _grade(todo, out, jobs, options)
+            _grade(todo, out, _crew(jobs, len(todo), dask, options), options)
         finally:
             shutil.rmtree(boxes, ignore_errors=True)
     return len(todo), len(found) - len(todo)
@@ -69,11 +73,17 @@ def _write_facts(out, options):
         print(f"nyang: {line}", file=sys.stderr)
 
 
-def _grade(todo, out, jobs, options):
-    pool = Pool(_Job(options), min(jobs, max(len(todo), 1)))
+def _crew(jobs, count, dask, options):
+    if dask:
+        return Cluster(There(options), dask)
+    return Pool(_Job(options), min(jobs, max(count, 1)))
+
+
+def _grade(todo, out, crew, options):
     bar = tqdm(total=len(todo), desc="grading", unit="student", disable=None)
     with bar:
-        for one, results in pool.run(todo, work_of, _give_up):
+        for one, results in crew.run(todo, work_of, _give_up):
+            refuse_another_course(results)
             keep(out, one, results, options)
             bar.update()
 
@@ -142,7 +152,7 @@ def main(options):
     out = Path(options.out)
     try:
         graded, left = grade_all(options.submissions, out, options.j, options.only,
-                                 options.regrade, chapters=tuple(options.chapters),
+                                 options.regrade, options.dask, chapters=tuple(options.chapters),
                                  nbval=not options.no_nbval, limit=options.limit)
     except KeyboardInterrupt:
         print("\nnyang grade: stopped. What is done is kept; the same command goes on.",

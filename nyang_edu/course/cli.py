@@ -73,6 +73,8 @@ def _add_grade(commands):
     command.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     command.add_argument("-j", type=int, default=max(1, (os.cpu_count() or 2) - 1), metavar="N",
                          help="how many submissions at once")
+    command.add_argument("--dask", metavar="ADDRESS", help="let the workers of a Dask cluster do "
+                         "it; each needs the same checkout, and --nthreads 1")
     command.add_argument("--only", nargs="+", default=[], metavar="STUDENT")
     command.add_argument("--regrade", action="store_true", help="also what is done already")
     command.add_argument("--chapters", nargs="+", default=[], metavar="NN",
