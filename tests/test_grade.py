@@ -10,7 +10,7 @@ import time
 
 import pytest
 from tinycourse import RIGHT, WRONG_DOUBLE, hand_in
-from tinyschool import points, school  # noqa: F401  a fixture
+from tinyschool import points
 
 from nyang_edu.classroom.command import grade_all
 from nyang_edu.classroom.confinement import LIMITS, Confinement, Limits, confinement

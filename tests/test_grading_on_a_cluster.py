@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tinycourse import RIGHT, WRONG_DOUBLE
-from tinyschool import points, school  # noqa: F401  a fixture
+from tinyschool import points
 
 from nyang_edu.classroom.cluster import Cluster
 from nyang_edu.classroom.command import grade_all

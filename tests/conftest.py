@@ -1,0 +1,3 @@
+"""Fixtures that several files of tests share."""
+
+from tinyschool import school  # noqa: F401
