@@ -180,7 +180,7 @@ def draw_paths(a=0.2, n=20):
 draw_paths()
 
 # %% [markdown]
-# Twenty blocks whose slope is 0.2. Most paths lead through ten bodies. But most of the *gradient* comes along short paths. The title says what is left of
+# Twenty blocks whose slope is 0.2. The typical path leads through about ten bodies. But most of the *gradient* comes along short paths. The title says what is left of
 # it at the input, with and without shortcuts. Move the slope: from where on do the long paths carry it?
 
 # %%
@@ -387,6 +387,12 @@ class Residual(reference):
             raise ValueError
         out = out + short
         return out if self.after is None else self.after(out)
+mistake("the body is called as body(x)", "body(x) starts a fresh pass and forgets what was saved before. Inside a container, call forward.",
+        swap=("out = self.body.forward(x)", "out = self.body(x)"))
+mistake("the shortcut's layers are left out on the way back", "Where there is a shortcut, its backward has to run: it fills its gradients and returns its share of dx.",
+        swap=("dshort = dsum if self.shortcut is None else self.shortcut.backward(dsum)", "dshort = dsum"))
+mistake("the mean is taken, not the sum", "A shortcut passes x on whole. Half of it would be half of the gradient too, in every block.",
+        swap=("out = elementwise(np.add, out, short)  # not +=, the body may have saved its own", "out = (out + short) / 2"))
 
 # %% [markdown] hints="Residual"
 # Draw the fork and put the three layers on it. Forward follows the arrows. Backward starts at the right end, and where an arrow forked,
@@ -570,7 +576,7 @@ def perturbed(block, rng):
 def probe(basic_block, rng):
     few, many, seed = int(rng.integers(2, 4)), int(rng.integers(4, 6)), int(rng.integers(100))
     for name, sizes in {"where a stage begins": (few, many, 2), "inside a stage": (few, few)}.items():
-        block = perturbed(basic_block(*sizes, rng=rng), np.random.default_rng(seed))
+        block = perturbed(basic_block(*sizes, rng=np.random.default_rng(seed)), rng)
         yield f"each name in the state, {name}", np.array(list(block.state_dict()))
         x = rng.normal(size=(3, few, 5, 6))
         out = block(x)
@@ -606,8 +612,30 @@ def basic_block(in_channels, out_channels, stride=1, rng=None):
     block.shortcut = NyangFlow(*conv_norm(in_channels, out_channels, 1, stride, rng))
     return block
 
-mistake("rng is not handed on", "Every layer of a model draws from the one generator, the projection too. Otherwise no run can be repeated.",
+mistake("rng does not reach one of the layers", "Every layer of a model draws from the one generator, the projection too. Otherwise no run can be repeated.",
         swap=("*conv_norm(out_channels, out_channels, 3, 1, rng))", "*conv_norm(out_channels, out_channels, 3, 1))"))
+mistake("there is no projection", "Where a stage begins, x does not fit to body(x). projection knows when, so call it in every block.",
+        swap=("Residual(body, projection(in_channels, out_channels, stride, rng), ReLU())", "Residual(body, None, ReLU())"))
+mistake("the projection does not get the stride", "The body halves the maps, so the shortcut has to halve them too: hand the stride on.",
+        swap=("projection(in_channels, out_channels, stride, rng)", "projection(in_channels, out_channels, 1, rng)"))
+mistake("no convolution has the stride", "The first convolution of the body takes the stride.",
+        swap=("*conv_norm(in_channels, out_channels, 3, stride, rng)", "*conv_norm(in_channels, out_channels, 3, 1, rng)"))
+mistake("both convolutions have the stride", "Two strides of 2 make maps of a quarter. Only the first convolution has it.",
+        swap=("*conv_norm(out_channels, out_channels, 3, 1, rng)", "*conv_norm(out_channels, out_channels, 3, stride, rng)"))
+mistake("the last ReLU stands in the body, not after the sum", "A body that ends with a ReLU can only add. The ReLU is Residual's third argument.",
+        swap=("""*conv_norm(out_channels, out_channels, 3, 1, rng))
+    return Residual(body, projection(in_channels, out_channels, stride, rng), ReLU())""",
+              """*conv_norm(out_channels, out_channels, 3, 1, rng), ReLU())
+    return Residual(body, projection(in_channels, out_channels, stride, rng))"""))
+@mistake("rng reaches only one layer", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.")
+def basic_block(in_channels, out_channels, stride=1, rng=None):
+    block = reference(in_channels, out_channels, stride)
+    block.shortcut = projection(in_channels, out_channels, stride, rng)
+    return block
+
+@mistake("rng is not handed on at all", "Every layer of a model draws from the one generator, the projection too. Otherwise no run can be repeated.")
+def basic_block(in_channels, out_channels, stride=1, rng=None):
+    return reference(in_channels, out_channels, stride)
 
 # %% [markdown] hints="basic_block"
 # Read the figure from top to bottom, and write one layer for each box. `conv_norm` gives a convolution and its BatchNorm as a list.
@@ -694,6 +722,12 @@ mistake("one block stands in all places", "[block] * n is one block n times, wit
               "[block(out_channels, out_channels, 1, rng)] * (count - 1)"))
 mistake("rng is not handed on", "Every block draws from the model's one generator. Otherwise no run can be repeated.",
         swap=("block(out_channels, out_channels, 1, rng)", "block(out_channels, out_channels, 1)"))
+mistake("one block too few", "count is the number of all blocks: the first, and count − 1 others.",
+        swap=("range(count - 1)", "range(count - 2)"))
+@mistake("no block gets rng", "Every block draws from the model's one generator, the first one too.")
+def stage(block, in_channels, out_channels, count, stride, rng):
+    first = block(in_channels, out_channels, stride)
+    return NyangFlow(first, *[block(out_channels, out_channels, 1) for _ in range(count - 1)])
 
 # %% [markdown] hints="stage"
 # Which of the blocks is different from the others, and in what?
@@ -800,7 +834,7 @@ check(resnet_depth)
 
 # %% probe="resnet_depth"
 def probe(resnet_depth, rng):
-    counts, convs = [int(count) for count in rng.integers(2, 9, int(rng.integers(3, 6)))], int(rng.integers(2, 5))
+    counts, convs = [int(count) for count in rng.integers(2, 9, int(rng.integers(3, 6)))], int(rng.integers(3, 6))
     yield "the depth", resnet_depth(tuple(counts), convs)
 
 # %% mistakes="resnet_depth"
@@ -823,6 +857,17 @@ def resnet_depth(counts, convs):
 @mistake("all stages are taken to be as long as the first", "The stages differ: add up their numbers of blocks.")
 def resnet_depth(counts, convs):
     return convs * counts[0] * len(counts) + 2
+@mistake("two convolutions a block are built in", "Not every body has two. How many it has, the caller says: convs.")
+def resnet_depth(counts, convs):
+    return 2 * sum(counts) + 2
+
+@mistake("the stages are counted, not their blocks", "counts holds the number of blocks of each stage: add them up.")
+def resnet_depth(counts, convs):
+    return convs * len(counts) + 2
+
+@mistake("a projection is counted for every stage", "A projection stands beside the longest path, not on it. It counts nowhere.")
+def resnet_depth(counts, convs):
+    return convs * sum(counts) + 2 + len(counts)
 
 # %% [markdown] hints="resnet_depth"
 # Walk through the network with a finger, from the picture to the logits, and count each layer with weights. Which parts are there?
@@ -852,7 +897,7 @@ print("residual 44 is below a third of plain 44:", bool(last["residual 44"] < la
 draw_curves(curves, [BLUE, ORANGE, GREEN])
 
 # %% [markdown]
-# Same depth, same width, same steps. The green curve starts more restlessly, and ends below both others. (It has two projections more, less than 1 % of the parameters. One seed is no proof:
+# Same depth, same width, same steps. The green curve starts more restlessly, and over the last twenty steps its mean is below both others. (It has two projections more, less than 1 % of the parameters. One seed is no proof:
 # `python -m benchmarks floors degradation` repeats this with three, and for longer.)
 #
 # Why was plain 44 so slow? One suspicion is that its gradient dies on the way. Measure it, before any training: the size of each 3 × 3
@@ -927,7 +972,7 @@ def perturbed(block, rng):
 def probe(bottleneck, rng):
     few, many, seed = 4 * int(rng.integers(2, 4)), 4 * int(rng.integers(4, 6)), int(rng.integers(100))
     for name, sizes in {"where a stage begins": (few, many, 2), "inside a stage": (few, few)}.items():
-        block = perturbed(bottleneck(*sizes, rng=rng), np.random.default_rng(seed))
+        block = perturbed(bottleneck(*sizes, rng=np.random.default_rng(seed)), rng)
         yield f"each name in the state, {name}", np.array(list(block.state_dict()))
         yield f"each weight's size, {name}", np.array([one.data.size for one in block.parameters()])
         x = rng.normal(size=(3, few, 5, 6))
@@ -962,8 +1007,25 @@ mistake("no ReLU behind the 3 × 3", "There is a bend after each of the first tw
         swap=("*conv_norm(width, width, 3, stride, rng), ReLU(),", "*conv_norm(width, width, 3, stride, rng),"))
 mistake("no ReLU after the sum", "Residual takes what comes after the sum as its third argument.",
         swap=("projection(in_channels, out_channels, stride, rng), ReLU())", "projection(in_channels, out_channels, stride, rng))"))
-mistake("rng is not handed on", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
+mistake("rng does not reach one of the layers", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
         swap=("*conv_norm(width, width, 3, stride, rng)", "*conv_norm(width, width, 3, stride)"))
+mistake("the neck is half of out_channels", "The paper narrows to a quarter: from 256 to 64 and back.",
+        swap=("width = out_channels // 4", "width = out_channels // 2"))
+mistake("there is no projection", "Where a stage begins, x does not fit to body(x). projection knows when, so call it in every block.",
+        swap=("Residual(body, projection(in_channels, out_channels, stride, rng), ReLU())", "Residual(body, None, ReLU())"))
+mistake("no convolution has the stride", "The 3 × 3 takes the stride.",
+        swap=("*conv_norm(width, width, 3, stride, rng)", "*conv_norm(width, width, 3, 1, rng)"))
+mistake("all three kernels are 1 × 1", "A 1 × 1 sees one pixel. Without a 3 × 3 no place would learn of its neighbours.",
+        swap=("*conv_norm(width, width, 3, stride, rng)", "*conv_norm(width, width, 1, stride, rng)"))
+@mistake("rng reaches only one layer", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.")
+def bottleneck(in_channels, out_channels, stride=1, rng=None):
+    block = reference(in_channels, out_channels, stride)
+    block.shortcut = projection(in_channels, out_channels, stride, rng)
+    return block
+
+@mistake("rng is not handed on at all", "Every layer of a model draws from the one generator, the projection too. Otherwise no run can be repeated.")
+def bottleneck(in_channels, out_channels, stride=1, rng=None):
+    return reference(in_channels, out_channels, stride)
 
 # %% [markdown] hints="bottleneck"
 # The frame is that of the basic block. Only the body is new: three convolutions, of kernel sizes 1, 3, 1.
@@ -1073,7 +1135,7 @@ for name in ("0.0.weight", "1.0.body.3.weight", "2.0.shortcut.1.running_mean", "
 #
 # ### Exercise 7 ★★: begin as if there were no blocks
 #
-# The last layer of every body is a BatchNorm. If its weight starts at 0, the body adds nothing at first, and the block hands x on. The network then begins as a
+# The last layer of every body is a BatchNorm. Its bias starts at 0 anyway. If its weight does too, the body adds nothing at first, and the block hands x on. The network then begins as a
 # shallow one, and each block grows in as its weight moves away from 0. torchvision calls it `zero_init_residual`.
 #
 # Write zeros *into* the array. Whoever else holds it, an optimizer or a view, has to see them.
@@ -1180,7 +1242,7 @@ print("the first stage hands its input on unchanged:", np.array_equal(before, af
 #
 # ### Exercise 8 ★: break it and say why
 #
-# A sum of two signals has a larger variance than either. So somebody takes the mean instead: out = (body(x) + x) / 2, with nothing after it. There are n such blocks in a row, and
+# A sum of two unrelated signals has a larger variance than either. So somebody takes the mean instead: out = (body(x) + x) / 2, with nothing after it. There are n such blocks in a row, and
 # all last norms start at 0, as above. `dout` comes in at the end. What arrives at the input of the first block?
 
 # %% exercise="averaged_shortcuts" points=1 stars=1
