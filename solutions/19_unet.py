@@ -340,16 +340,21 @@ class Mix(NyangModel):
 
     def backward(self, dout):
         x = self.saved()
-        N = len(x)
+        N, D = len(x), len(self.weight.data)
+        if dout.shape[1] != D:
+            raise ValueError(f"the body returned {D} channels, its backward received {dout.shape[1]}")
         self.weight.grad += np.einsum("ndl,ncl->dc", dout.reshape(N, dout.shape[1], -1), x.reshape(N, x.shape[1], -1))
         return np.einsum("dc,nd...->nc...", self.weight.data, dout)
 
 
 class Cut(NyangModel):
-    """Drop the last row."""
+    """Keep a part of each map."""
+
+    def __init__(self, part):
+        self.part = part
 
     def forward(self, x):
-        return x[:, :, :-1]
+        return x[self.part]
 
 
 def refusal(layer, x):
@@ -374,16 +379,17 @@ def probe(SkipConcat, rng):
     nest = SkipConcat(SkipConcat(Mix(rng.normal(size=(D, C)))))
     yield "out of a skip in a skip", nest(x)
     yield "dx of a skip in a skip", nest.backward(rng.normal(size=(N, 2 * C + D, H, W)))
-    free, d1, d2 = SkipConcat(Tanh()), rng.normal(size=(N, 2 * C, W)), rng.normal(size=(N, 2 * H, W))
+    free, d1, d2 = SkipConcat(Tanh()), rng.normal(size=(N, 2 * C, W)), rng.normal(size=(N, 4 * C, W))
     free(x[:, :, 0])
-    free.forward(x[:, 0])
+    free.forward(rng.normal(size=(N, 2 * C, W)))
     yield "dx of the later of two calls", free.backward(d2)
     yield "dx of the earlier of two calls, other widths", free.backward(d1)
     body.forward(x)
     skip.forward(2 * x)
     skip.backward(dout)
     yield "dx of the body, called before the skip", body.backward(dout[:, :D])
-    yield "a body that drops a row", refusal(SkipConcat(Cut()), x)
+    parts = np.s_[:, :, :-1], np.s_[:, :, :, :-1], np.s_[:, :, :1, :1]
+    yield "bodies that drop a row, a column, all but a pixel", np.array([refusal(SkipConcat(Cut(part)), x) for part in parts])
     yield "out in float32", skip.to(np.float32)(x.astype(np.float32))
 
 # %% mistakes="SkipConcat"
@@ -408,16 +414,8 @@ mistake("dx lacks the straight part", "x went two ways. What comes back for its 
 mistake("dx lacks the body's part", "The body's backward returns its share of dx. Add it to the straight one.",
         swap=("return elementwise(np.add, self.body.backward(dout[:, C:]), dout[:, :C])",
               "self.body.backward(dout[:, C:])\n        return dout[:, :C].copy()"))
-@mistake("dout is cut in the middle", "The cut is behind x's channels. It is in the middle only where the body keeps their number.")
-class SkipConcat(reference):
-    def backward(self, dout):
-        C = self.saved()
-        parts = dout[:, :C], dout[:, C:]
-        half = dout.shape[1] // 2
-        one, two = dout[:, :half], dout[:, half:]
-        fit = [np.resize(part, whole.shape) for part, whole in zip((one, two), parts)]
-        return fit[0] + self.body.backward(fit[1])
-
+mistake("dout is cut in the middle", "The cut is behind x's channels. It is in the middle only where the body keeps their number.",
+        swap=("C = self.saved()", "self.saved()\n        C = dout.shape[1] // 2"))
 @mistake("the last C channels are taken for x's", "x stands first in out, so its gradient is dout[:, :C].")
 class SkipConcat(reference):
     def backward(self, dout):
@@ -453,6 +451,16 @@ class SkipConcat(reference):
         if deep.ndim == 4:
             x = x[:, :, :deep.shape[2], :deep.shape[3]]
         return np.concatenate([x, deep], axis=1)
+mistake("the body gets all of dout", "The body made the channels from C on. Only their gradient is its business: dout[:, C:].",
+        swap=("self.body.backward(dout[:, C:])", "self.body.backward(dout)"))
+@mistake("a single pixel is spread over the whole map", "NumPy stretches an axis of length 1 without a word. Compare the sizes, and raise a ValueError where they differ.")
+class SkipConcat(reference):
+    def forward(self, x):
+        deep, C = self.body.forward(x), x.shape[1]
+        out = np.empty((len(x), C + deep.shape[1], *x.shape[2:]), x.dtype)
+        out[:, :C], out[:, C:] = x, deep
+        self.save(C)
+        return out
 
 # %% [markdown] hints="SkipConcat"
 # Paint the channels of `out` in two colours, x's and the body's. Forward puts them behind each other. What does each colour's gradient have to pass on its way
@@ -491,7 +499,8 @@ print(f"{len(errors)} gradients through pool, body and upsampling, all within 1e
 # ### Exercise 2 ★★: two convolutions
 #
 # The block of every level: 3 × 3, BatchNorm, ReLU, twice. Between the two stands a `Dropout` that drops a fifth. The paper's convolutions have no padding, so its
-# maps shrink and must be cropped at every skip. With padding 1 they keep their size.
+# maps shrink and must be cropped at every skip. With padding 1 they keep their size. Its upsampling is a transposed convolution that halves the channels. Ours is
+# bilinear, and keeps them.
 
 # %% exercise="double_conv" points=2 stars=2
 #| export model.zoo.unet
@@ -572,6 +581,40 @@ mistake("the Dropout draws from a generator of its own", "Without rng it draws a
         swap=("Dropout(dropout, rng=rng)", "Dropout(dropout)"))
 mistake("rng does not reach the second convolution", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
         swap=("Conv2d(out_channels, out_channels, 3, padding=1, bias=False, rng=rng)", "Conv2d(out_channels, out_channels, 3, padding=1, bias=False)"))
+def layers_of(in_channels, out_channels, rng, dropout, first=(), second=(), **settings):
+    """A block whose layers are exchanged, to write mistakes down briefly."""
+    convs = [Conv2d(channels, out_channels, 3, rng=rng, **{"padding": 1, "bias": False} | settings)
+             for channels in (in_channels, out_channels)]
+    kinds = {"norm": lambda: BatchNorm2d(out_channels), "relu": ReLU, "drop": lambda: Dropout(dropout, rng=rng)}
+    first, second = first or ("norm", "relu", "drop"), second or ("norm", "relu")
+    return NyangFlow(convs[0], *[kinds[kind]() for kind in first], convs[1], *[kinds[kind]() for kind in second])
+
+@mistake("neither convolution has padding", "Without padding a 3 × 3 takes away a pixel on each side. Then the skip's two maps differ in size.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return layers_of(in_channels, out_channels, rng, dropout, padding=0)
+
+@mistake("both convolutions have biases", "BatchNorm subtracts each channel's mean, and any bias with it.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return layers_of(in_channels, out_channels, rng, dropout, bias=True)
+
+@mistake("both ReLUs come before their BatchNorm", "First normalise, then bend: convolution, BatchNorm, ReLU.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return layers_of(in_channels, out_channels, rng, dropout, ("relu", "norm", "drop"), ("relu", "norm"))
+
+@mistake("there is no Dropout", "Between the two convolutions stands a Dropout. A share of 0 switches it off; its place stays.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return layers_of(in_channels, out_channels, rng, dropout, ("norm", "relu"))
+
+@mistake("a Dropout stands behind each ReLU", "One Dropout, between the two convolutions. A second one at the end would blind the skip.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return layers_of(in_channels, out_channels, rng, dropout, (), ("norm", "relu", "drop"))
+
+@mistake("the generator is made inside", "One built-in seed gives every block the same weights. Draw from the rng that the caller hands in.")
+def double_conv(in_channels, out_channels, rng=None, dropout=0.2):
+    return reference(in_channels, out_channels, np.random.default_rng(0), dropout)
+
+mistake("both convolutions read in_channels", "The first convolution changes the number of channels. The second one receives the new number.",
+        swap=("Conv2d(out_channels, out_channels, 3,", "Conv2d(in_channels, out_channels, 3,"))
 
 # %% [markdown] hints="double_conv"
 # The text says the order of the layers. Which of them need to know a number of channels, and which number?
@@ -631,6 +674,17 @@ def channels_up(width, depth):
 @mistake("the skip is taken to have the channels from below", "What skips across has this level's channels, half of those from below.")
 def channels_up(width, depth):
     return [4 * width * 2**k for k in reversed(range(depth))]
+@mistake("the joined channels are handed up whole", "A double_conv gives back its level's own number of channels, not all that it read.")
+def channels_up(width, depth):
+    return [width * (2**depth + sum(2**j for j in range(k, depth))) for k in reversed(range(depth))]
+
+@mistake("every level reads the bottom's channels", "From below comes what the level just below has returned: twice this level's channels.")
+def channels_up(width, depth):
+    return [width * (2**depth + 2**k) for k in reversed(range(depth))]
+
+@mistake("the levels are counted from 1", "The finest level is 0 and has width channels. The deepest with a skip is depth − 1.")
+def channels_up(width, depth):
+    return [3 * width * 2**k for k in range(depth, 0, -1)]
 
 # %% [markdown] hints="channels_up"
 # Two things are joined there. Where does each of them come from?
@@ -721,6 +775,16 @@ mistake("dropout is not handed on", "The caller says how much the double_conv dr
         swap=("double_conv(in_channels, out_channels, rng, dropout)", "double_conv(in_channels, out_channels, rng)"))
 mistake("rng is not handed on", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
         swap=("double_conv(in_channels, out_channels, rng, dropout)", "double_conv(in_channels, out_channels, dropout=dropout)"))
+mistake("the double_conv is inside the skip", "It has to read what the skip has joined, so it stands behind it.",
+        swap=("""    raised = NyangFlow(deeper, Upsample(scale_factor=2, mode="bilinear"))
+    return NyangFlow(stage, SkipConcat(raised),
+                     double_conv(in_channels, out_channels, rng, dropout))""",
+              """    raised = NyangFlow(deeper, Upsample(scale_factor=2, mode="bilinear"), double_conv(in_channels, out_channels, rng, dropout))
+    return NyangFlow(stage, SkipConcat(raised))"""))
+mistake("the maps are pooled once more", "What is deeper begins with a pooling of its own. Do not pool twice.",
+        swap=("NyangFlow(deeper, Upsample", "NyangFlow(MaxPool2d(2), deeper, Upsample"))
+mistake("rng and dropout are exchanged", "double_conv takes rng first, then dropout. Names make it safe: rng=rng, dropout=dropout.",
+        swap=("double_conv(in_channels, out_channels, rng, dropout)", "double_conv(in_channels, out_channels, dropout, rng)"))
 
 # %% [markdown] hints="unet_level"
 # Look at one box of the picture. What stands left of the skip, what inside, what right of it?
@@ -972,6 +1036,23 @@ class DiceLoss(reference):
     def backward(self):
         self.save(*self.latest)
         return reference.backward(self)
+mistake("the 2 is missing in the gradient", "a holds 2 Σ p·t, so its slope by p is 2t.",
+        swap=("(a - 2 * target * b)", "(a - target * b)"))
+mistake("b is not squared", "The quotient rule divides by the square of the lower part.",
+        swap=("(b**2 * len(p))", "(b * len(p))"))
+mistake("each channel is summed alone", "The sums go over everything but the samples, whatever axes there are: range(1, pred.ndim).",
+        swap=("tuple(range(1, pred.ndim))", "tuple(range(2, pred.ndim))"))
+@mistake("the whole batch is one sample, also in the gradient", "Sum over the pixels of each sample, and take the mean of the samples' scores afterwards.")
+class DiceLoss(reference):
+    def forward(self, pred, target):
+        p = sigmoid(pred)
+        a, b = 2 * (p * target).sum() + self.eps, (p + target).sum() + self.eps
+        self.save(p, target, a, b)
+        return float(1 - a / b)
+
+    def backward(self):
+        p, target, a, b = self.saved()
+        return ((a - 2 * target * b) / b**2 * p * (1 - p)).astype(p.dtype)
 
 # %% [markdown] hints="DiceLoss"
 # Which axes are summed, and which one is left over for the mean? With keepdims=True the sums meet the pixels again in backward.
@@ -1005,7 +1086,7 @@ class DiceLoss(reference):
 # $$J_k = 1 - \frac{G - c_k}{G + k - c_k},$$
 #
 # with $G$ roof pixels in all, $c_k$ of them among the worst $k$. Pixel $k$ is to blame for the step $J_k - J_{k-1}$. That step is its *weight*, and the loss is $\sum_k
-# \text{weight}_k \cdot \text{error}_k$. (That is the Lovász extension of the IoU: a convex surface through its values at the corners.)
+# \text{weight}_k \cdot \text{error}_k$. (That is the Lovász extension of the lost IoU: a convex surface through its values at the corners, where each error is 0 or 1.)
 #
 # ### Exercise 6 ★★★: the weights
 
@@ -1061,9 +1142,17 @@ mistake("Dice is taken, not IoU", "The IoU divides the intersection by the union
 mistake("ground and object are exchanged", "c_k counts the object's pixels among the worst k.",
         swap=("truth = np.asarray(truth, dtype=np.float64)", "truth = 1 - np.asarray(truth, dtype=np.float64)"))
 mistake("k begins at 0", "The first pixel is the worst one alone: k = 1.",
-        swap=("np.arange(1, len(truth) + 1)", "np.arange(len(truth)) + 1e-9"))
+        swap=("np.arange(1, len(truth) + 1)", "np.arange(len(truth))"))
 mistake("all pixels get the same weight", "Equal weights give the mean error. The weights depend on what each error does to the IoU.",
         swap=("return np.diff(lost, prepend=0.0)", "return np.full(len(truth), 1 / len(truth))"))
+mistake("one weight too few", "np.diff of P numbers has P − 1 steps. The first step, from J_0 = 0, is missing: prepend a 0.",
+        swap=("return np.diff(lost, prepend=0.0)", "return np.diff(lost)"))
+mistake("the first step is 0", "J_0 is 0, not J_1: the first weight is J_1 itself.",
+        swap=("np.diff(lost, prepend=0.0)", "np.diff(lost, prepend=lost[0])"))
+mistake("the steps go backward", "The weight is J_k − J_{k−1}, and J never falls.",
+        swap=("return np.diff(lost, prepend=0.0)", "return -np.diff(lost, prepend=0.0)"))
+mistake("the union counts every pixel", "The union is the object and the wrong pixels of the ground. Ground that is right is not in it.",
+        swap=("(truth.sum() + k - found)", "len(truth)"))
 
 # %% [markdown] hints="lovasz_gradient"
 # Take truth = [0, 1, 1] and write down the IoU that is left when the first is wrong, the first two, all three.
@@ -1340,7 +1429,7 @@ mistake("the blocks are summed", "A sum grows with the block. The target has to 
 mistake("the shares are rounded", "A block that is a quarter roof has the target 0.25. Rounding loses small roofs.",
         swap=(".mean(axis=(3, 5))", ".mean(axis=(3, 5)).round()"))
 mistake("the channel axis is missing", "The output is (N, 1, h, w). Without the 1, NumPy compares every tile with every mask.",
-        swap=("len(target), 1, h, H // h,", "len(target), h, H // h,"))
+        swap=(".mean(axis=(3, 5))", ".mean(axis=(3, 5))[:, 0]"))
 @mistake("the blocks are folded the wrong way round", "reshape cuts an axis H into (h, H // h): the block's own rows run fastest, so they come second.")
 def resize_target(target, size):
     target = np.asarray(target, dtype=np.float32)
@@ -1353,6 +1442,10 @@ mistake("a size that does not fit is cut", "Integer division drops what is left 
         swap=("    if H % h or W % w:", "    if H % h or W % w:\n        return target.reshape(-1)[:len(target) * h * w].reshape(len(target), 1, h, w)\n    if H % h or W % w:"))
 mistake("the result keeps the mask's dtype", "The outputs are float32, and so are their targets.",
         swap=("target = np.asarray(target, dtype=np.float32)", "target = np.asarray(target)\n    target = target * 1.0 if target.dtype == bool else target"))
+mistake("size is read as (w, h)", "size is (h, w), as a shape is: rows first.",
+        swap=("(H, W), (h, w) = target.shape[-2:], size", "(H, W), (w, h) = target.shape[-2:], size"))
+mistake("neighbours in memory are taken for a block", "A block spans several rows, and in memory the rest of a row lies between them. Give both axes a split of their own.",
+        swap=("reshape(len(target), 1, h, H // h, w, W // w).mean(axis=(3, 5))", "reshape(len(target), 1, h, w, -1).mean(axis=-1)"))
 
 # %% [markdown] hints="resize_target"
 # Take a mask of 4 × 4 and size (2, 2). Which four pixels does each coarse pixel cover?
@@ -1563,6 +1656,9 @@ def misread(mask):
 @mistake("the pixels of a column come in reverse", "A column is written from the top down.")
 def misread(mask):
     return mask[::-1].ravel(order="F").reshape(mask.shape)
+@mistake("the columns come in reverse", "Both begin at the top left corner. Only the second pixel differs.")
+def misread(mask):
+    return mask[:, ::-1].copy()
 
 # %% [markdown] hints="misread"
 # The text is a line of pixels. In which order did the writer put them there, in which order does the reader take them out?
