@@ -80,7 +80,7 @@ plt.show()
 # ## From a record to beats
 #
 # The database keeps a patient in three files: `.hea` describes, `.dat` holds the signal with 12 bits a sample, `.atr` what cardiologists noted at which sample.
-# We write one drawn patient in this format and read it back.
+# We write three drawn patients in this format and read one back.
 
 # %% tags=["nbval-check-output"]
 with tempfile.TemporaryDirectory() as folder:
@@ -1403,7 +1403,7 @@ if RESULTS.exists():
 #
 # - Accuracy counts the many. Recall of each class and macro F1 count the few.
 # - Hold out patients, not beats. Otherwise the test asks for what was learned by heart.
-# - A grouped convolution is block-diagonal: a body is a sum of towers, and 32 of them cost about as much as none.
+# - A grouped convolution is block-diagonal: a body is a sum of towers, and in 32 groups the middle costs next to nothing.
 # - The new connection joins the raw signal along the length. A mean over the length then weighs each source by its places.
 # - γ fades what is easy, α weighs what is rare. α trades false alarms for finds.
 #
