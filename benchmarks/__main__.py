@@ -1,22 +1,23 @@
 """Run ``python -m benchmarks [layers|models] [--quick] [--threads 1 2] [--only NAME …]``.
 
-``python -m benchmarks loader``, ``fashion`` and ``floors`` are other runs, with own options.
-Every contender has its own process, turns alternate, ratios are taken within a round.
+``python -m benchmarks loader``, ``fashion``, ``floors`` and ``grading`` are other runs, with
+options of their own; ``readme`` writes what was measured into the README. Every contender has
+its own process, turns alternate, ratios are taken within a round.
 """
 
 import argparse
-import json
 import math
 import sys
 import tempfile
 from importlib import import_module
-from pathlib import Path
 
 from benchmarks.duel import Worker, duel, ratios
 from benchmarks.models import INPUTS
+from benchmarks.records import RESULTS, keep
 from benchmarks.steps import LAYERS
 
-RESULTS = Path(__file__).parent / "results"
+OTHERS = {name: f"benchmarks.{name}" for name in ("loader", "fashion", "floors", "grading")}
+OTHERS["readme"] = "benchmarks.records"
 
 
 def measure(suite, name, threads, rounds, textbook):
@@ -132,7 +133,6 @@ def main():
     rounds = options.rounds or (5 if options.quick else 11)
     cases = options.only or list(INPUTS if options.suite == "models" else LAYERS)
     textbook = options.suite == "models" and not options.no_textbook
-    RESULTS.mkdir(exist_ok=True)
     for threads in options.threads or ([2] if options.quick else [2, 1]):
         table = {}
         print(
@@ -148,12 +148,11 @@ def main():
         print(f"geometric mean {mean:.2f}; {next(iter(table.values()))['about']}")
         suffix = "" if threads == 2 else f"_{threads}_thread"
         if not options.only:
-            text = json.dumps(table, indent=1)
-            (RESULTS / f"{options.suite}{suffix}.json").write_text(text + "\n", encoding="utf-8")
+            keep(options.suite + suffix, table)
             plot(options.suite + suffix, table)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in ("loader", "fashion", "floors"):
-        raise SystemExit(import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:]))
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        raise SystemExit(import_module(OTHERS[sys.argv[1]]).main(sys.argv[2:]))
     main()

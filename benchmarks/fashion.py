@@ -5,10 +5,9 @@ the same cores: each in its own process, epoch by epoch in turns.
 """
 
 import argparse
-import json
-from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.records import keep
+
 DEBIAN = "/usr/share/datasets/fashion-mnist"  # where dataset-fashion-mnist puts the files
 GOALS = {"two_blocks": 0.91, "lenet5": 0.90}  # test accuracy of each network
 
@@ -75,10 +74,8 @@ def report(history, options):
     met = summary["numpy"]["test_accuracy"] >= goal
     print(f"this framework at {goal:.0%} or more: {'yes' if met else 'no'}")
     if options.images is None:
-        RESULTS.mkdir(exist_ok=True)
-        text = json.dumps({"settings": vars(options), **summary}, indent=1)
         name = "fashion" if options.network == "two_blocks" else f"fashion_{options.network}"
-        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+        keep(name, {"settings": vars(options), **summary})
     return 0 if met else 1
 
 

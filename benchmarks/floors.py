@@ -8,6 +8,8 @@ import argparse
 import time
 from importlib import import_module
 
+from benchmarks.records import keep, kept
+
 RUNS = {
     "vgg": "benchmarks.floors_images:vgg",
     "resnet20": "benchmarks.floors_images:resnet20",
@@ -32,6 +34,9 @@ def run(name, seed):
         return None
     minutes = (time.perf_counter() - started) / 60
     met = bool(measure >= floor)
+    records = {**kept("floors"), name: {"measure": float(measure), "floor": float(floor),
+                                        "minutes": minutes, "seed": seed}}
+    keep("floors", {key: records[key] for key in RUNS if key in records})
     print(f"{name:12s} {measure:.4f}, floor {floor:.4f}, {minutes:.1f} minutes, "
           f"seed {seed}: {'met' if met else 'NOT met'}", flush=True)
     return met

@@ -94,20 +94,20 @@ def _mounts(limits, hidden):
             options += ["--ro-bind", path, path]
     for path in filter(_below_system, hidden):
         options += ["--tmpfs", str(path)]
-    for path in _python_folders():
+    options += ["--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"]
+    for path in _python_folders():  # after /tmp, where an environment may lie too
         options += [*_parents(path), "--ro-bind", path, path]
     for path in installed_course():
         options += ["--tmpfs", path]
     return [*options, "--proc", "/proc", "--dev", "/dev",
-            "--perms", "1777", "--size", "1048576", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
-            "--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"]
+            "--perms", "1777", "--size", "1048576", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
 
 
 def _parents(path):
     """Make the folders above a mount readable for everybody inside."""
     options = []
     for folder in reversed(Path(path).parents):
-        if str(folder) not in ("/", *_SYSTEM):
+        if str(folder) not in ("/", "/tmp", *_SYSTEM):
             options += ["--perms", "0755", "--dir", str(folder)]
     return options
 
