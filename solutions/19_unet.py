@@ -1833,7 +1833,8 @@ for (above, below), place in zip(axes.T, (100, 101, 103, 105)):
     spots = np.argwhere(new_masks[place])
     row, column = spots[len(spots) // 2]
     above.imshow(new_photos[place])
-    below.imshow(looks_at(model, new_photos[place], row, column), cmap="inferno")
+    reacts = looks_at(model, new_photos[place], row, column)
+    below.imshow(np.cbrt(reacts / reacts.max()), cmap="inferno")  # the root lifts the faint ones
     outline(below, new_masks[place], "white")
     for ax in (above, below):
         ax.plot(column, row, "o", ms=9, mfc="none", mec="cyan", mew=1.5)
@@ -1841,7 +1842,7 @@ for (above, below), place in zip(axes.T, (100, 101, 103, 105)):
 plt.show()
 
 # %% [markdown]
-# The ring is the pixel that is asked about. It may look at the whole tile. Most of what it uses is near. Does it follow the roof's edge? Does it care for the shadow beside it?
+# The ring is the pixel that is asked about. Brightness is the cube root of the reaction: without the root all but a few pixels would be black. The answer may use the whole tile. Most of what it uses is near. Does it follow the roof's edge? Does it care for the shadow beside it?
 #
 # ## A deeper encoder: ResNet-50
 #
