@@ -4,7 +4,8 @@ Who made which mistake is known, so a grading of them can be checked to the last
 """
 
 import ast
-from collections import Counter
+import contextlib
+from dataclasses import dataclass
 
 from nyang_edu.course.modules import strip_directives
 from nyang_edu.course.notebooks import as_json, notebook
@@ -18,31 +19,48 @@ HOSTILE = {
 }
 
 
-def enrol(folder, chapter, count):
-    """Write ``count`` students' notebooks below ``folder``; {(exercise, mistake): students}, kinds.
+@dataclass
+class Student:
+    """One of the class: which exercise is not right and why, and the points that are earned."""
 
-    The kinds are a Counter over SHARES; the students of a kind take turns with its variants.
+    name: str
+    kind: str
+    points: int
+    exercise: str = ""
+    mistake: str = ""
+
+
+def enrol(folder, chapter, count):
+    """Write ``count`` students' notebooks below ``folder``; the list of Students.
+
+    The kinds alternate by SHARES; the students of a kind take turns with its variants.
     """
-    mistakes = [(name, mistake, source) for name, exercise in chapter.exercises.items()
-                for mistake, source in answers_with_mistakes(exercise).items()]
-    planted, kinds = Counter(), Counter()
-    order = [kind for kind, share in SHARES.items() for _ in range(share)]
+    wrong = [(name, mistake, source) for name, exercise in chapter.exercises.items()
+             for mistake, source in answers_with_mistakes(exercise).items()]
+    first = next(iter(chapter.exercises))
+    hostile = [(first, how, f"def {first}(*arguments):\n    {body}")
+               for how, body in HOSTILE.items()]
+    variants = {"wrong": wrong, "hostile": hostile}
+    kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
+    students, turns = [], dict.fromkeys(SHARES, 0)
     for number in range(count):
-        kind = order[number * 7 % len(order)]  # 7 and 10 share no factor: kinds alternate
-        turn = kinds[kind]
-        kinds[kind] += 1
+        kind = kinds[number * 7 % len(kinds)]  # 7 and 10 share no factor: every kind has its turn
+        student = Student(f"{kind} {number:04d}", kind, 0 if kind == "blank" else chapter.points)
         answers = {}
-        if kind == "wrong":
-            exercise, mistake, source = mistakes[turn % len(mistakes)]
-            planted[exercise, mistake] += 1
-            answers = {exercise: source}
-        elif kind == "hostile":
-            answers = _hostile(chapter, list(HOSTILE.values())[turn % len(HOSTILE)])
-        place = folder / f"{kind} {number:04d}"
-        place.mkdir(parents=True)
-        text = as_json(hand_in(chapter, answers, solved=kind != "blank"))
-        (place / f"{chapter.name}.ipynb").write_text(text, "utf-8")
-    return planted, kinds
+        if kind in variants:
+            name, student.mistake, source = variants[kind][turns[kind] % len(variants[kind])]
+            student.exercise, answers = name, {name: source}
+            student.points -= chapter.exercises[name].points
+        turns[kind] += 1
+        _save(folder / student.name / f"{chapter.name}.ipynb",
+              hand_in(chapter, answers, solved=kind != "blank"))
+        students.append(student)
+    return students
+
+
+def _save(path, book):
+    path.parent.mkdir(parents=True)
+    path.write_text(as_json(book), "utf-8")
 
 
 def hand_in(chapter, answers, solved=True):
@@ -58,21 +76,26 @@ def hand_in(chapter, answers, solved=True):
 def answers_with_mistakes(exercise):
     """{a known mistake's name: the source of an answer that makes it}.
 
-    A mistake that is written in terms of the reference brings the reference along.
+    A mistake that is written in terms of the reference brings the reference along. Those that the
+    source computes, in a loop for instance, are left out.
     """
     right, found, helpers = strip_directives(exercise.cell.solved()), {}, []
     for node in ast.parse(exercise.mistakes.source).body:
         call = _mistake_call(node)
         if call is None:
             helpers.append(ast.unparse(node))
-        elif isinstance(node, ast.Expr):
-            old, new = next(ast.literal_eval(k.value) for k in call.keywords if k.arg == "swap")
-            found[ast.literal_eval(call.args[0])] = right.replace(old, new)
-        else:
+            continue
+        with contextlib.suppress(ValueError):  # it is computed
+            name, swap = ast.literal_eval(call.args[0]), _swap(call)
             node.decorator_list = []
             parts = [right, f"reference = {exercise.name}", *helpers, ast.unparse(node)]
-            found[ast.literal_eval(call.args[0])] = "\n\n".join(parts)
+            found[name] = right.replace(*swap) if swap else "\n\n".join(parts)
     return found
+
+
+def _swap(call):
+    """The (old, new) of a mistake that exchanges a piece of the reference, or None."""
+    return next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "swap"), None)
 
 
 def _mistake_call(node):
@@ -81,8 +104,3 @@ def _mistake_call(node):
     return next((call for call in calls if isinstance(call, ast.Call)
                  and getattr(call.func, "id", "") == "mistake"), None)
 
-
-def _hostile(chapter, body):
-    """An attack in the chapter's first exercise; the other answers are right."""
-    name = next(iter(chapter.exercises))
-    return {name: f"def {name}(*arguments):\n    {body}"}

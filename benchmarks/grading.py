@@ -75,15 +75,12 @@ def on_the_page(out):
     return counted
 
 
-def points_by_kind(out):
-    """{kind of student: Counter of (points in all)}, from ``grades.csv``."""
+def points_of_all(out):
+    """{student: points in all}, from ``grades.csv``."""
     totals = Counter()
     for row in grades(out):
         totals[row["student"]] += int(row["points"])
-    kinds = {}
-    for student, points in totals.items():
-        kinds.setdefault(student.split()[0], Counter())[points] += 1
-    return kinds
+    return dict(totals)
 
 
 def grades(out):
@@ -110,40 +107,43 @@ def on_a_cluster(folder, out, count):
     return seconds, not Path(f"/proc/{victim}").exists()
 
 
+def check_truth(students, out):
+    """Print what differs from the truth about the class; True where nothing does."""
+    points = points_of_all(out)
+    astray = [f"{one.name} ({one.mistake}): {points.get(one.name)} of {one.points} points"
+              for one in students if points.get(one.name) != one.points]
+    planted = Counter((one.exercise, one.mistake) for one in students if one.kind == "wrong")
+    counted = on_the_page(out)
+    astray += [f"{key}: planted {planted[key]}, on the page {counted.get(key, 0)}"
+               for key in planted.keys() | counted if planted[key] != counted.get(key, 0)]
+    print(f"{sum(planted.values())} mistakes of {len(planted)} names were planted; points and the "
+          f"class page's counts: {'all as planted' if not astray else 'NOT as planted'}")
+    print(*astray, sep="\n", end="\n" if astray else "")
+    return not astray
+
+
 def main(arguments=None):
     """Grade the class twice; the exit code says whether everything was as it must be."""
     parser = argparse.ArgumentParser(prog="benchmarks grading", description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
-    options = parser.parse_args(arguments)
-    chapter = find_chapter(CHAPTER)
+    count = parser.parse_args(arguments).count
     with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        planted, kinds = enrol(place / "class", chapter, options.count)
-        print(f"{options.count} submissions of {chapter.name}: {dict(kinds)}; "
-              f"{len(planted)} known mistakes planted; confined by {confinement().level}")
-        seconds, peaks = run_grade(place / "class", place / "here", options.count, "-j", "2")
-        counted, points = on_the_page(place / "here"), points_by_kind(place / "here")
-        print(f"here, 2 processes: {seconds:.0f} s, {60 * options.count / seconds:.0f} "
-              "submissions a minute")
-        print("peak memory in each tenth of the run, MB of the one that hands out:",
-              *(one for one, _ in peaks), "; of all processes together:", *(b for _, b in peaks))
-        right = points == {**points, "right": Counter({chapter.points: kinds["right"]}),
-                           "blank": Counter({0: kinds["blank"]})}
-        named = counted == dict(planted)
-        print(f"points by kind: {({k: dict(v) for k, v in points.items()})}")
-        print(f"the class page counts {sum(counted.values())} mistakes of {len(counted)} names: "
-              f"{'as planted' if named else 'NOT as planted'}")
-        for key in sorted(counted.keys() | planted.keys()):
-            if counted.get(key) != planted.get(key):
-                print(f"  {key}: planted {planted.get(key)}, counted {counted.get(key)}")
-        far, killed = on_a_cluster(place / "class", place / "far", options.count)
-        same = compared(place / "here") == compared(place / "far")
+        folder, here, there = (Path(place) / name for name in ("class", "here", "there"))
+        students = enrol(folder, find_chapter(CHAPTER), count)
+        kinds = Counter(one.kind for one in students)
+        print(f"{count} submissions of chapter {CHAPTER}: "
+              f"{', '.join(f'{n} {kind}' for kind, n in kinds.items())}; {confinement().level}")
+        seconds, peaks = run_grade(folder, here, count, "-j", "2")
+        print(f"here, 2 processes: {seconds:.0f} s, {60 * count / seconds:.0f} submissions a "
+              "minute; peak memory in each tenth, MB of the process that hands out:",
+              *(one for one, _ in peaks), "; of all together:", *(every for _, every in peaks))
+        true = check_truth(students, here)
+        far, killed = on_a_cluster(folder, there, count)
+        same = compared(here) == compared(there)
         print(f"on a cluster of 2 workers, one {'killed' if killed else 'NOT killed'} halfway: "
               f"{far:.0f} s, grades.csv {'identical' if same else 'DIFFERENT'}")
-    record = {"count": options.count, "kinds": dict(kinds), "seconds": round(seconds, 1),
-              "per_minute": round(60 * options.count / seconds), "peaks_mb": peaks,
-              "mistakes_as_planted": named, "cluster_seconds": round(far, 1),
-              "cluster_identical": same, "confinement": confinement().level}
-    if options.count >= 1000:
-        keep("grading", record)
-    return 0 if right and named and same and killed else 1
+    if count >= 1000:
+        keep("grading", {"count": count, "kinds": kinds, "seconds": seconds, "peaks_mb": peaks,
+                         "per_minute": round(60 * count / seconds), "as_planted": true,
+                         "cluster_seconds": far, "cluster_identical": same and killed})
+    return 0 if true and same and killed else 1

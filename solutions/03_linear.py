@@ -580,7 +580,7 @@ def probe(Memory, rng):
 @mistake("one slot in place of a stack", "The second save overwrote the first. Append to a list, and pop from its end.")
 class Memory(reference):
     def save(self, *values):
-        if Memory.remembering:
+        if self.remembering:
             self._stack = [values]
 
 @mistake("first in, first out", "You take the oldest value. Backward visits the calls in reverse order, so take "
@@ -598,7 +598,7 @@ class Memory(reference):
     _everyone = []
 
     def save(self, *values):
-        if Memory.remembering:
+        if self.remembering:
             self._everyone.append(values)
 
     def saved(self):
@@ -641,6 +641,10 @@ class Memory(reference):
 @mistake("the list of a fresh layer is not there", "saved may be the first call of all: then there is no list yet, and "
          "self._stack raises an AttributeError. Ask with self.__dict__.get(...).")
 class Memory(reference):
+    def save(self, *values):
+        if self.remembering:
+            self.__dict__.setdefault("_stack", []).append(values)
+
     def saved(self):
         if not self._stack:
             raise RuntimeError(type(self).__name__)
