@@ -13,7 +13,13 @@ from tinycourse import RIGHT, WRONG_DOUBLE, hand_in
 from tinyschool import points
 
 from nyang_edu.classroom.command import grade_all
-from nyang_edu.classroom.confinement import LIMITS, Confinement, Limits, confinement
+from nyang_edu.classroom.confinement import (
+    LIMITS,
+    Confinement,
+    Limits,
+    _python_folders,
+    confinement,
+)
 from nyang_edu.classroom.pool import Pool
 from nyang_edu.classroom.records import array_from, read_results
 from nyang_edu.course.cli import main
@@ -220,3 +226,21 @@ def test_processes_that_use_too_much_memory_together_are_stopped(school):
     result = graded(school, limits=Limits(memory_in_all=200 << 20), chapters=("01",))["anna"]
     assert result["points"] == 5
     assert "too much memory together" in entry(result, "double")["headline"]
+
+
+@pytest.mark.skipif(not confinement().full, reason="there is no wall without bubblewrap")
+def test_an_environment_below_tmp_is_seen_inside_and_nothing_else_there(tmp_path, monkeypatch):
+    environment, box = tmp_path / "venv", tmp_path / "box"
+    for folder in (environment, box):
+        folder.mkdir()
+    (environment / "package.txt").write_text("here")
+    (tmp_path / "secret.txt").write_text("not for you")
+    folders = _python_folders()
+    monkeypatch.setattr("nyang_edu.classroom.confinement._python_folders",
+                        lambda: [*folders, str(environment)])
+    script = ("from pathlib import Path; print(Path('package.txt').read_text(), "
+              "sorted(path.name for path in Path('..').iterdir()))")
+    command = confinement().command(["-c", f"import os; os.chdir({str(environment)!r}); {script}"],
+                                    box, Limits())
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "here ['venv']\n", done.stderr
