@@ -1,7 +1,7 @@
 """Run ``python -m benchmarks floors [NAME …]``: full-size seeded runs, each against its floor.
 
 A run is a function (seed) → (measure, floor); it prints what it likes on the way, and raises
-FileNotFoundError where its data is not there. RUNS says where each is found.
+FileNotFoundError where its data is not there. RUNS says where each is found and what it measures.
 """
 
 import argparse
@@ -11,21 +11,25 @@ from importlib import import_module
 from benchmarks.records import keep, kept
 
 RUNS = {
-    "vgg": "benchmarks.floors_images:vgg",
-    "resnet20": "benchmarks.floors_images:resnet20",
-    "degradation": "benchmarks.floors_images:degradation",
-    "unet": "benchmarks.floors_masks:tiles",
-    "nuclei": "benchmarks.floors_masks:nuclei",
-    "real_tile": "benchmarks.floors_masks:real_tile",
-    "resnext1d": "benchmarks.floors_ecg:resnext1d",
-    "rare_beats": "benchmarks.floors_ecg:rare_beats",
-    "ecg5000": "benchmarks.floors_ecg:ecg5000",
+    "vgg": ("benchmarks.floors_images:vgg", "VGG-11, cats and dogs: test accuracy"),
+    "resnet20": ("benchmarks.floors_images:resnet20", "ResNet-20, cats and dogs: test accuracy"),
+    "degradation": ("benchmarks.floors_images:degradation", "loss on digits, plain 44 / plain 20 "
+                    "or plain 20 / residual 44, the smaller"),
+    "unet": ("benchmarks.floors_masks:tiles", "U-Net, unseen drawn tiles: mean Dice"),
+    "nuclei": ("benchmarks.floors_masks:nuclei", "U-Net, real nuclei, unseen half: Dice"),
+    "real_tile": ("benchmarks.floors_masks:real_tile",
+                  "U-Net of drawn tiles on a real one: IoU"),
+    "resnext1d": ("benchmarks.floors_ecg:resnext1d",
+                  "ResNeXt-1D, focal loss, unseen drawn patients: macro-F1"),
+    "rare_beats": ("benchmarks.floors_ecg:rare_beats",
+                   "focal loss's gain over cross-entropy in recall, the smaller of S's and F's"),
+    "ecg5000": ("benchmarks.floors_ecg:ecg5000", "ResNeXt-1D, ECG5000's test set: macro-F1"),
 }
 
 
 def run(name, seed):
     """Do one run, print a line on it; return whether its floor is met, None without its data."""
-    module, function = RUNS[name].split(":")
+    module, function = RUNS[name][0].split(":")
     started = time.perf_counter()
     try:
         measure, floor = getattr(import_module(module), function)(seed)

@@ -19,7 +19,7 @@ from .exporting import (
 from .files import CourseError, course_root, read_text, write_atomic
 from .modules import marks, module_path
 from .notebook import hint
-from .proving import as_table, prove
+from .proving import as_table, in_all, prove
 from .reporting import as_text, count
 from .source import chapter_paths, find_chapter, load_chapter
 
@@ -181,9 +181,11 @@ def _build(options):
     chapters = _chapters(options.names)
     count = build(chapters, options.check, options.execute)
     if not options.check and not options.names:
-        readme = course_root() / "README.md"
-        table = replace_section(read_text(readme), "proof", as_table(prove()))
-        count += write_atomic(readme, table)
+        readme, proofs = course_root() / "README.md", prove()
+        text = read_text(readme)
+        for name, content in _evidence(proofs).items():
+            text = replace_section(text, name, content)
+        count += write_atomic(readme, text)
     words = "differ from their source" if options.check else "written"
     print(f"nyang build: {len(chapters)} chapters, {count} files {words}")
     return 1 if options.check and count else 0
@@ -220,14 +222,21 @@ def _report(options):
     return 0
 
 
+def _evidence(proofs):
+    """What the README shows of the proofs: {section: its content}."""
+    return {"proof": as_table(proofs), "sums of the proof": in_all(proofs)}
+
+
 def _prove(options):
     proofs = prove(_chapters(options.names))
-    table = as_table(proofs)
-    print(table)
+    evidence = _evidence(proofs)
+    print(*evidence.values(), sep="\n\n")
     flaws = [f"{proof.exercise.chapter}/{proof.exercise.name}: {flaw}"
              for proof in proofs for flaw in proof.flaws]
-    if not options.names and section(read_text(course_root() / "README.md"), "proof") != table:
-        flaws.append("README.md shows another table: run nyang build")
+    if not options.names:
+        text = read_text(course_root() / "README.md")
+        flaws += [f"README.md shows another {name}: run nyang build"
+                  for name, content in evidence.items() if section(text, name) != content]
     for flaw in flaws:
         print(f"not proven  {flaw}")
     return 1 if flaws else 0

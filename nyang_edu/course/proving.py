@@ -108,3 +108,14 @@ def as_table(proofs):
     lines = [head, ["---", "---", *["--:"] * (len(head) - 2)], *rows,
              ["**all**", f"{len(rows)} exercises", *sums]]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def in_all(proofs):
+    """The kill table's sums in a sentence."""
+    def total(name):
+        return f"{sum(getattr(proof, name) for proof in proofs):,}"
+
+    points = sum(proof.exercise.points for proof in proofs)
+    return (f"**{len(proofs)} exercises, {points} points: the blanks score {total('blank')}, the "
+            f"references {total('full')}. {total('mistakes')} known mistakes: {total('caught')} "
+            f"caught, {total('named')} called by their own names; {total('pairs')} pairs named.**")
