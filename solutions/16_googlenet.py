@@ -267,7 +267,7 @@ from nyang_edu.model.flow import NyangFlow
 
 
 class Mix(NyangModel):
-    """out = x · weight, whatever the shape of dout promises."""
+    """out = x · weight; backward takes what fits of any dout, so that a wrong cut is compared."""
 
     def __init__(self, weight):
         self.weight = Parameter(weight)
@@ -278,8 +278,14 @@ class Mix(NyangModel):
 
     def backward(self, dout):
         x, width = self.saved(), min(dout.shape[-1], self.weight.data.shape[1])
-        self.weight.grad[:, :width] += x.T @ dout[:, :width]
-        return dout[:, :width] @ self.weight.data.T[:width]
+        rows, dx = min(len(x), len(dout)), np.zeros_like(x)
+        self.weight.grad[:, :width] += x[:rows].T @ dout[:rows, :width]
+        dx[:rows] = dout[:rows, :width] @ self.weight.data.T[:width]
+        return dx
+
+
+class Idle(Mix):
+    """A Mix whose error bears another name: it stands where no branch should be asked."""
 
 
 class Cut(NyangModel):
@@ -297,7 +303,8 @@ def refusal(model, x):
 
 
 def probe(Parallel, rng):
-    N, D = int(rng.integers(3, 6)), int(rng.integers(2, 5))
+    D = int(rng.integers(2, 5))
+    N = D + int(rng.integers(1, 4))  # more rows than columns: a cut along the wrong axis shows
     x, dout = rng.normal(size=(N, D)), rng.normal(size=(N, 3 * D))
     one, two, three = (Mix(rng.normal(size=(D, D))) for _ in range(3))
     model = Parallel(one, two, three)
@@ -310,7 +317,7 @@ def probe(Parallel, rng):
     dx = model.backward(rng.normal(size=(N, sum(widths))))
     yield "dx of branches of different widths", dx
     yield "each weight.grad of branches of different widths", np.concatenate([branch.weight.grad for branch in model], axis=1)
-    rows = Parallel(one, NyangFlow(), axis=0)
+    rows = Parallel(one, two, axis=0)
     yield "out along axis 0", rows(x)
     yield "dx along axis 0", rows.backward(rng.normal(size=(2 * N, D)))
     x2, d2 = rng.normal(size=(N + 1, D)), rng.normal(size=(N + 1, 2 * D))
@@ -319,17 +326,12 @@ def probe(Parallel, rng):
     pair.forward(x2)
     yield "dx of the later of two calls", pair.backward(d2)
     yield "dx of the earlier of two calls", pair.backward(dout[:, :2 * D])
-    bend = Tanh()
-    shared = Parallel(NyangFlow(three, bend), bend)
-    yield "out with one Tanh in both branches", shared(x)
-    yield "dx with one Tanh in both branches", shared.backward(dout[:, :2 * D])
-    yield "a third branch with fewer rows", refusal(Parallel(one, two, Cut()), x)
 
     class Chosen(Parallel):
         def active(self):
             return self.branches[:2] if self.training else self.branches[1:2]
 
-    some = Chosen(one, two, three)
+    some = Chosen(one, two, Idle(three.weight.data))
     yield "out of two active branches", some(x)
     yield "dx of two active branches", some.backward(dout[:, :2 * D])
     some(x)
@@ -337,20 +339,41 @@ def probe(Parallel, rng):
     yield "dx where the mode has changed since forward", some.backward(dout[:, :2 * D])
     yield "out of a single active branch", some(x)
     yield "dx of a single active branch", some.backward(dout[:, :D])
+    some.train()(x)
+    some.eval().forward(x2)
+    some.backward(d2[:, :D])
+    yield "dx of the earlier of two calls in different modes", some.backward(dout[:, :2 * D])
+    bend = Tanh()
+    shared = Parallel(NyangFlow(three, bend), bend)
+    yield "out with one Tanh in both branches", shared(x)
+    yield "dx with one Tanh in both branches", shared.backward(dout[:, :2 * D])
+    yield "a third branch with fewer rows", refusal(Parallel(one, two, Cut()), x)
     whole = NyangFlow()
     kept = Parallel(two, whole, whole)
     kept(x)
     d3 = rng.normal(size=(N, 3 * D))
     yield "dx where a branch hands on its dout", kept.backward(d3)
-    yield "out in float32", pair.to(np.float32)(x.astype(np.float32))
+    small = Parallel(one, three).to(np.float32)
+    yield "out in float32", small(x.astype(np.float32))
+    yield "dx in float32", small.backward(dout[:, :2 * D].astype(np.float32))
 
 # %% mistakes="Parallel"
 mistake("dx is the share of one branch alone", "x moves the result along every branch. Add up what all of them send back.",
         swap=("            dx = elementwise(np.add, dx, share)  # not +=, a branch may hand on what it received\n", "            pass\n"))
+mistake("each share replaces the one before", "x moves the result along every branch. Add the new share to what is there, do not put it in its place.",
+        swap=("dx = elementwise(np.add, dx, share)", "dx = share"))
+mistake("the shares are joined, not added", "dx has x's shape. Every branch got the whole x, so each share is a gradient by the whole x: add them up.",
+        swap=("return dx", "return np.concatenate(shares, axis=self.axis)"))
+mistake("the sum starts in float64", "np.zeros makes float64 unless it is told a dtype, and float64 + float32 stays float64. Begin with a share, or with zeros of its dtype.",
+        swap=("dx = shares[0]\n        for share in shares[1:]:", "dx = np.zeros(shares[0].shape)\n        for share in shares:"))
 mistake("dx is the mean of the shares", "The paths are summed, not averaged: each of them moves the result in full.",
         swap=("return dx", "return dx / len(shares)"))
 mistake("the parts are cut as if all widths were equal", "The branches may return different widths. forward saves them, and dout is cut accordingly.",
         swap=("np.cumsum(widths)[:-1]", "len(widths)"))
+mistake("the parts are cut to nearly equal widths", "np.array_split shares out evenly. The branches may return different widths: cut where they were joined.",
+        swap=("np.split(dout, np.cumsum(widths)[:-1], axis=self.axis)", "np.array_split(dout, len(widths), axis=self.axis)"))
+mistake("the widths but the last are the cuts", "np.split wants the places of the cuts, counted from the start: the running sums of the widths.",
+        swap=("np.cumsum(widths)[:-1]", "widths[:-1]"))
 mistake("the widths themselves are the cuts", "np.split wants the places of the cuts, counted from the start: the running sums of the widths.",
         swap=("np.cumsum(widths)[:-1]", "widths"))
 mistake("there is a cut behind the last part", "The last running sum is the end of dout. A cut there makes one more part, an empty one. Leave it out.",
@@ -360,12 +383,24 @@ mistake("the first branch gets what belongs to the last", "Go through branches a
 mistake("both passes visit the branches in the same order", "A memory is a stack: what forward saved last comes back first. If forward goes from first to last, backward goes from last to "
         "first. It shows where one layer stands in two branches.",
         swap=("zip(branches[::-1], parts[::-1])", "zip(branches, parts)"))
+mistake("every branch gets the whole dout", "A branch has moved only its own part of out. Cut dout, and hand each branch the piece that belongs to it.",
+        swap=("zip(branches[::-1], parts[::-1])", "zip(branches[::-1], [dout] * len(parts))"))
 mistake("every branch gets the first part", "Each branch has its own place in dout. After the first cut the next part begins where it ended.",
         swap=("zip(branches[::-1], parts[::-1])", "zip(branches[::-1], parts[:1] * len(parts))"))
 mistake("the join is always along axis 1", "The container takes the axis from its user: use self.axis in both passes.",
         swap=("""        self.save(branches, [out.shape[self.axis] for out in outs])
         return np.concatenate(outs, axis=self.axis)""", """        self.save(branches, [out.shape[self.axis] for out in outs])
         return np.concatenate(outs, axis=1)"""))
+mistake("the cut is always along axis 1", "Cut along the axis along which the outputs were joined: self.axis.",
+        swap=("np.cumsum(widths)[:-1], axis=self.axis)", "np.cumsum(widths)[:-1], axis=1)"))
+mistake("the widths are always those of axis 1", "The cuts lie along self.axis, so the sizes along that axis have to be saved.",
+        swap=("out.shape[self.axis]", "out.shape[1]"))
+mistake("the join forgets the axis", "Without axis, np.concatenate joins along axis 0, the samples. Pass self.axis.",
+        swap=("np.concatenate(outs, axis=self.axis)", "np.concatenate(outs)"))
+mistake("the cut forgets the axis", "Without axis, np.split cuts along axis 0, the samples. Pass self.axis.",
+        swap=("np.cumsum(widths)[:-1], axis=self.axis)", "np.cumsum(widths)[:-1])"))
+mistake("the outputs are stacked on a new axis", "np.stack adds an axis, and wants equal shapes. np.concatenate joins along one that is there.",
+        swap=("np.concatenate(outs, axis=self.axis)", "np.stack(outs, axis=self.axis)"))
 mistake("the outputs are added, not joined", "Adding is what Residual (17) does. Here the outputs stand side by side: np.concatenate.",
         swap=("return np.concatenate(outs, axis=self.axis)", "return sum(outs)"))
 mistake("the outputs are joined in reverse", "The first branch comes first in out.",
@@ -380,6 +415,35 @@ mistake("all branches run, whatever active says", "Ask self.active() which branc
         swap=("branches = list(self.active())", "branches = list(self.branches)"))
 mistake("active is asked again in backward", "Between forward and backward the mode may change. What ran has to be saved.",
         swap=("        branches, widths = self.saved()\n", "        branches, widths = self.saved()\n        branches = list(self.active())\n"))
+mistake("forward saves nothing", "backward needs to know which branches ran, and how wide each output was: self.save(…).",
+        swap=("        self.save(branches, [out.shape[self.axis] for out in outs])\n", ""))
+mistake("backward visits all branches, whatever ran", "Only what ran in forward has saved something. Save the list of those branches, and go through it.",
+        swap=("        branches, widths = self.saved()\n", "        branches, widths = self.saved()\n        branches = list(self.branches)\n"))
+@mistake("what ran is kept in an attribute", "A second forward before the backward overwrites it, and then the first one's backward goes wrong. self.save keeps a stack.")
+class Parallel(reference):
+    def forward(self, x):
+        out = super().forward(x)
+        self.kept = super().saved()
+        return out
+
+    def saved(self):
+        return self.kept
+
+@mistake("the container's own list is turned around", "self.active() returns the container's list itself. list.reverse() changes it for good; [::-1] or reversed() leave it alone.")
+class Parallel(reference):
+    def forward(self, x):
+        branches = self.active()
+        outs = [branch.forward(x) for branch in branches]
+        self.expect_joinable(outs)
+        self.save(branches, [out.shape[self.axis] for out in outs])
+        return np.concatenate(outs, axis=self.axis)
+
+    def backward(self, dout):
+        branches, widths = self.saved()
+        parts = np.split(dout, np.cumsum(widths)[:-1], axis=self.axis)
+        branches.reverse()
+        return sum(branch.backward(part) for branch, part in zip(branches, parts[::-1]))
+
 mistake("the sum is written into the first share", "A branch without layers hands on the very array that it received, a part of dout. With += the sum lands in there. Make a "
         "new array.", swap=("dx = elementwise(np.add, dx, share)", "dx += share"))
 mistake("the outputs are not checked", "NumPy would complain too, but not say which branch it was. Call self.expect_joinable(outs) before you join.",
@@ -472,6 +536,21 @@ mistake("the large kernel still takes all channels", "After the reduction only `
         swap=("kernel_size**2 * reduced * out_channels", "kernel_size**2 * in_channels * out_channels"))
 mistake("the 1 × 1 has the large kernel's size", "The reduction looks at one pixel: its kernel has K · K = 1.",
         swap=("(in_channels * reduced +", "(kernel_size**2 * in_channels * reduced +"))
+mistake("reduced is ignored", "With `reduced` there are two convolutions: the 1 × 1, and the large kernel on what it leaves.",
+        swap=("    if reduced is None:\n", "    if True:\n"))
+mistake("only the 1 × 1 is counted at every place", "Both convolutions work at every place of the map. Mind the brackets.",
+        swap=("places * (in_channels * reduced + kernel_size**2 * reduced * out_channels)",
+              "places * in_channels * reduced + kernel_size**2 * reduced * out_channels"))
+mistake("the additions are counted too", "Each product is also added to a sum, and some count both. Here only the multiplications are asked for.",
+        swap=("places = size * size", "places = 2 * size * size"))
+@mistake("the biases are counted", "A bias is added. Nothing is multiplied with it.")
+def branch_multiplies(size, in_channels, out_channels, kernel_size, reduced=None):
+    return reference(size, in_channels, out_channels, kernel_size, reduced) + size**2 * (out_channels + (reduced or 0))
+
+@mistake("the channels that come in are not counted", "Every output channel looks at all channels that come in, each with weights of its own.")
+def branch_multiplies(size, in_channels, out_channels, kernel_size, reduced=None):
+    return size**2 * (kernel_size**2 * out_channels + (reduced or 0))
+
 mistake("the 1 × 1 keeps in_channels", "The reduction leads from in_channels to `reduced`.",
         swap=("(in_channels * reduced +", "(in_channels * in_channels +"))
 mistake("the kernel is not squared", "A kernel has K rows of K weights.",
@@ -484,6 +563,11 @@ mistake("the weights are counted, not the multiplications", "Each weight is used
         swap=("places = size * size", "places = 1"))
 mistake("the map shrinks", "The padding keeps the size: there are size · size places, whatever the kernel.",
         swap=("places = size * size", "places = (size - kernel_size + 1)**2"))
+mistake("the map shrinks behind the large kernel", "The padding keeps the size: there are size · size places, whatever the kernel.",
+        swap=("""        return places * kernel_size**2 * in_channels * out_channels
+    return places * (in_channels * reduced + kernel_size**2 * reduced * out_channels)""",
+              """        return (size - kernel_size + 1)**2 * kernel_size**2 * in_channels * out_channels
+    return places * in_channels * reduced + (size - kernel_size + 1)**2 * kernel_size**2 * reduced * out_channels"""))
 mistake("the two convolutions are multiplied", "One works after the other. What they cost is added.",
         swap=("(in_channels * reduced + kernel_size**2 * reduced * out_channels)", "(in_channels * reduced * kernel_size**2 * reduced * out_channels)"))
 
@@ -533,8 +617,8 @@ for reduced in (False, True):
     print(f"block 4a, reduced {reduced!s:5}: {block_multiplies(14, 480, row, reduced):>11,} multiplications")
 
 # %% [markdown]
-# The block becomes several times cheaper, though it has four more layers to work with. The squeeze is not free: all that the large kernel learns of 480 maps
-# has to fit through 16. But neighbouring maps often say similar things.
+# The line says: the narrower, the cheaper. It does not say what is lost on the way. The whole block becomes several times cheaper, though three more convolutions work in it.
+# The squeeze is not free: all that the large kernel learns of 480 maps has to fit through 16. But neighbouring maps often say similar things.
 #
 # ## The inception block
 #
@@ -565,7 +649,7 @@ plt.show()
 # %% [markdown]
 # ### Exercise 3 ★★: inception
 #
-# The six numbers have the order of the paper's table 1, and torchvision's names. Given: `basic_conv`, a convolution with BatchNorm and ReLU as one flow. (The paper is older than BatchNorm; torchvision has it.)
+# The six numbers have the order of the paper's table 1, and torchvision's names. Given: `basic_conv`, a convolution with BatchNorm and ReLU as one flow. (The paper is older than BatchNorm; torchvision has it.) Hand `rng` on to each.
 #
 # `widest` is the large kernel's size. torchvision's "5 × 5" branch really has 3 × 3, a slip that its trained weights have made permanent.
 
@@ -616,11 +700,11 @@ def probe(inception, rng):
     weights = [name for name, array in one.items() if array.ndim == 4]
     yield "each name in the state", np.array(list(one))
     yield "each weight's size", np.array([one[name].size for name in weights])
-    yield "weights that one seed repeats", sum(np.array_equal(one[name], same[name]) for name in weights)
-    yield "weights that another seed repeats", sum(np.array_equal(one[name], other[name]) for name in weights)
+    yield "whether one seed repeats all weights", all(np.array_equal(one[name], same[name]) for name in weights)
+    yield "whether another seed repeats any", any(np.array_equal(one[name], other[name]) for name in weights)
     yield "each weight's size where widest is 3", np.array(
-        [p.data.size for p in inception(into, *widths, widest=3, rng=rng).parameters() if p.data.ndim == 4])
-    block = perturbed(inception(into, *widths, rng=rng), np.random.default_rng(seed))
+        [p.data.size for p in inception(into, *widths, widest=3, rng=np.random.default_rng(seed)).parameters() if p.data.ndim == 4])
+    block = perturbed(inception(into, *widths, rng=np.random.default_rng(seed)), np.random.default_rng(seed))
     x = rng.normal(size=(2, into, 6, 5))
     out = block(x)
     yield "out", out
@@ -631,6 +715,21 @@ from nyang_edu.model.pool import AvgPool2d
 
 mistake("the 3 × 3 has no reduction", "Before the 3 × 3 stands a 1 × 1 that leads to ch3x3red channels.",
         swap=("NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3))", "NyangFlow(conv(in_channels, ch3x3, 3))"))
+mistake("no large kernel has a reduction", "Before each large kernel stands a 1 × 1 that leads to the `red` number of channels.",
+        swap=("""        NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3)),
+        NyangFlow(conv(in_channels, ch5x5red, 1), conv(ch5x5red, ch5x5, widest)),""",
+              """        conv(in_channels, ch3x3, 3),
+        conv(in_channels, ch5x5, widest),"""))
+mistake("the large kernels take in_channels", "What comes in there is what the 1 × 1 before returns: ch3x3red, ch5x5red.",
+        swap=("""        NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3)),
+        NyangFlow(conv(in_channels, ch5x5red, 1), conv(ch5x5red, ch5x5, widest)),""",
+              """        NyangFlow(conv(in_channels, ch3x3red, 1), conv(in_channels, ch3x3, 3)),
+        NyangFlow(conv(in_channels, ch5x5red, 1), conv(in_channels, ch5x5, widest)),"""))
+mistake("the two reductions have changed places", "ch3x3red belongs to the 3 × 3, ch5x5red to the large kernel beside it.",
+        swap=("""        NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3)),
+        NyangFlow(conv(in_channels, ch5x5red, 1), conv(ch5x5red, ch5x5, widest)),""",
+              """        NyangFlow(conv(in_channels, ch5x5red, 1), conv(ch5x5red, ch3x3, 3)),
+        NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch5x5, widest)),"""))
 mistake("the 1 × 1 comes after the large kernels", "Then the large kernels work on all channels, and nothing is saved. First squeeze, then look.",
         swap=("""        NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3)),
         NyangFlow(conv(in_channels, ch5x5red, 1), conv(ch5x5red, ch5x5, widest)),""",
@@ -643,10 +742,18 @@ mistake("the 3 × 3 and 5 × 5 branches have changed places", "The order of the 
         NyangFlow(conv(in_channels, ch3x3red, 1), conv(ch3x3red, ch3x3, 3)),"""))
 mistake("both large kernels are 3 × 3", "The third branch looks farther: its kernel has the size `widest`.",
         swap=("conv(ch5x5red, ch5x5, widest)", "conv(ch5x5red, ch5x5, 3)"))
+mistake("both large kernels have the size widest", "The second branch is always 3 × 3. `widest` is for the third.",
+        swap=("conv(ch3x3red, ch3x3, 3)", "conv(ch3x3red, ch3x3, widest)"))
+mistake("the first branch stands in a flow of its own", "It would compute the same. But the first branch is the basic_conv itself, and a flow around it changes the names of its weights.",
+        swap=("        conv(in_channels, ch1x1, 1),", "        NyangFlow(conv(in_channels, ch1x1, 1)),"))
+mistake("the convolutions are bare", "Every convolution of the block is a basic_conv: with BatchNorm and ReLU.",
+        swap=("return basic_conv(into, out, kernel_size, rng=rng)", "return Conv2d(into, out, kernel_size, padding=kernel_size // 2, rng=rng)"))
 mistake("widest is ignored", "The third branch's kernel size is an argument: pass `widest` on.",
         swap=("conv(ch5x5red, ch5x5, widest)", "conv(ch5x5red, ch5x5, 5)"))
 mistake("the pooling keeps its default stride", "A pooling's stride is its window unless you say otherwise, so the map shrinks and cannot be joined. Give it stride 1 and padding 1.",
         swap=("MaxPool2d(3, 1, 1)", "MaxPool2d(3)"))
+mistake("the pooling steps by its window", "It has a padding, but its stride is still its window, 3. Give it stride 1 too.",
+        swap=("MaxPool2d(3, 1, 1)", "MaxPool2d(3, padding=1)"))
 mistake("the pooling has no padding", "Without padding the map loses a rim of one pixel and cannot be joined: MaxPool2d takes window, stride, padding.",
         swap=("MaxPool2d(3, 1, 1)", "MaxPool2d(3, 1)"))
 @mistake("the pooling is an average", "The paper's fourth branch takes the maximum.")
@@ -661,6 +768,10 @@ mistake("the pooling has no 1 × 1", "Without it all in_channels are handed on, 
         swap=("NyangFlow(MaxPool2d(3, 1, 1), conv(in_channels, pool_proj, 1))", "NyangFlow(MaxPool2d(3, 1, 1))"))
 mistake("rng is not handed on", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
         swap=("return basic_conv(into, out, kernel_size, rng=rng)", "return basic_conv(into, out, kernel_size)"))
+mistake("rng stands in stride's place", "basic_conv's fourth argument is the stride. Hand rng on by its name: rng=rng.",
+        swap=("return basic_conv(into, out, kernel_size, rng=rng)", "return basic_conv(into, out, kernel_size, rng)"))
+mistake("a generator with a fixed seed replaces rng", "Then every block begins with the same weights, whatever the user's seed. Hand on the rng that comes in.",
+        swap=("    def conv(into, out, kernel_size):\n", "    rng = np.random.default_rng(0)\n\n    def conv(into, out, kernel_size):\n"))
 mistake("the branches stand in a row", "A NyangFlow sends one branch's output into the next. Side by side is Parallel.",
         swap=("    return Parallel(\n", "    return NyangFlow(\n"))
 
@@ -746,6 +857,20 @@ mistake("all six numbers are added up", "The two reduced widths lie inside a bra
         swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = ch1x1 + ch3x3red + ch3x3 + ch5x5red + ch5x5 + pool_proj"))
 mistake("the pooling branch is not counted", "The fourth branch has channels too: pool_proj.",
         swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = ch1x1 + ch3x3 + ch5x5"))
+mistake("the 1 × 1 branch is not counted", "The first branch has channels too: ch1x1.",
+        swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = ch3x3 + ch5x5 + pool_proj"))
+mistake("only the last number is taken", "pool_proj is what the fourth branch returns. The others stand beside it.",
+        swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = pool_proj"))
+mistake("the first four numbers are added up", "There are four branches, but six numbers: two of them lie inside a branch. Which four are returned?",
+        swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = ch1x1 + ch3x3red + ch3x3 + ch5x5red"))
+mistake("in_channels moves on before the block is built", "Build the block with what comes in. Only then work out what the next one takes.",
+        swap=("""        blocks.append(inception(in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj,
+                                widest, rng))
+        in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj
+""", """        in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj
+        blocks.append(inception(in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj,
+                                widest, rng))
+"""))
 mistake("the reduced widths are counted instead of the full ones", "A branch returns what its last layer returns: ch3x3 and ch5x5.",
         swap=("in_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj", "in_channels = ch1x1 + ch3x3red + ch5x5red + pool_proj"))
 mistake("the channels pile up", "A block returns its four branches, and not its input as well.",
@@ -754,6 +879,10 @@ mistake("the last block is left out", "There is one block for every row.", swap=
         "    for ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj in rows[:-1]:"))
 mistake("widest is not handed on", "widest is for all blocks. Without it each takes its default, 5.",
         swap=("                                widest, rng))", "                                rng=rng))"))
+mistake("rng stands in widest's place", "After the six numbers comes widest, then rng. Hand both on.",
+        swap=("                                widest, rng))", "                                rng))"))
+mistake("a generator with a fixed seed replaces rng", "Then the weights are the same whatever the user's seed. Hand on the rng that comes in.",
+        swap=("    blocks = []\n", "    blocks, rng = [], np.random.default_rng(0)\n"))
 mistake("rng is not handed on", "Every block draws from the model's one generator. Otherwise no run can be repeated.",
         swap=("                                widest, rng))", "                                widest))"))
 
@@ -821,6 +950,14 @@ def head_parameters(channels, size, num_classes):
 def head_parameters(channels, size, num_classes):
     return 2 * channels * size * size * num_classes, 2 * channels * num_classes
 
+@mistake("there is one bias in all", "Each output of a Linear has its own bias, and there is an output for each class.")
+def head_parameters(channels, size, num_classes):
+    return channels * size * size * num_classes + 1, channels * num_classes + 1
+
+@mistake("every input has a bias", "A bias belongs to an output, not to an input.")
+def head_parameters(channels, size, num_classes):
+    return channels * size * size * (num_classes + 1), channels * (num_classes + 1)
+
 @mistake("a map counts as one row", "A map has size rows of size pixels.")
 def head_parameters(channels, size, num_classes):
     return (channels * size + 1) * num_classes, (channels + 1) * num_classes
@@ -833,6 +970,10 @@ def head_parameters(channels, size, num_classes):
 @mistake("the mean leaves one number per image", "The mean is taken over each map on its own: one number per channel is left.")
 def head_parameters(channels, size, num_classes):
     return (channels * size * size + 1) * num_classes, 2 * num_classes
+
+@mistake("the mean is taken over the channels", "The mean goes over the places of a map. All channels are still there.")
+def head_parameters(channels, size, num_classes):
+    return (channels * size * size + 1) * num_classes, (size * size + 1) * num_classes
 
 @mistake("the two answers have changed places", "First the flattened maps, then the mean.")
 def head_parameters(channels, size, num_classes):
@@ -867,7 +1008,7 @@ print(f"its nine blocks have {sum(p.data.size for block in blocks for p in block
 #
 # ### Exercise 6 ★★: the auxiliary head
 #
-# Average the maps down to 4 × 4 (`AdaptiveAvgPool2d`, 09). A `basic_conv` 1 × 1 to `neck` channels. Flatten. `Linear` to `hidden`, ReLU, dropout, `Linear` to the classes.
+# Average the maps down to 4 × 4 (`AdaptiveAvgPool2d`, 09). A `basic_conv` 1 × 1 to `neck` channels. Flatten. `Linear` to `hidden`, ReLU, dropout, `Linear` to the classes. Whatever draws gets `rng`, the dropout too.
 
 # %% exercise="auxiliary_head" points=2 stars=2
 #| export model.zoo.googlenet
@@ -896,17 +1037,27 @@ def perturbed(block, rng):
     return block
 
 
+def reseed(head, seed):
+    """Let the dropout draw anew, whichever generator it was given."""
+    for _, layer in head.named_layers():
+        if isinstance(layer, Dropout):
+            layer.rng = np.random.default_rng(seed)
+
+
 def probe(auxiliary_head, rng):
     into, classes, neck, hidden, seed = (int(k) for k in (*rng.permutation([2, 3, 4, 5]), rng.integers(100)))
-    hidden += 20
+    hidden, dropped = hidden + 20, float(rng.choice([0.2, 0.3, 0.4]))
     one, same, other = (auxiliary_head(into, classes, neck, hidden, rng=np.random.default_rng(s)).state_dict() for s in (seed, seed, seed + 1))
     weights = [name for name, array in one.items() if name.endswith("weight") and array.ndim > 1]
     yield "each name in the state", np.array(list(one))
     yield "the shape of each weight", np.array([str(one[name].shape) for name in weights])
-    yield "weights that one seed repeats", sum(np.array_equal(one[name], same[name]) for name in weights)
-    yield "weights that another seed repeats", sum(np.array_equal(one[name], other[name]) for name in weights)
-    head = perturbed(auxiliary_head(into, classes, neck, hidden, 0.5, rng=np.random.default_rng(seed)), np.random.default_rng(seed))
+    yield "whether one seed repeats all weights", all(np.array_equal(one[name], same[name]) for name in weights)
+    yield "whether another seed repeats any", any(np.array_equal(one[name], other[name]) for name in weights)
+    head, twin = (perturbed(auxiliary_head(into, classes, neck, hidden, dropped, rng=np.random.default_rng(seed)), np.random.default_rng(seed))
+                  for _ in range(2))
     x = rng.normal(size=(3, into, 9, 7))
+    yield "whether one seed repeats what is dropped", np.array_equal(head(x), twin(x))
+    reseed(head, seed)
     out = head(x)
     yield "out in training", out
     yield "dx in training", head.backward(rng.normal(size=out.shape))
@@ -936,11 +1087,35 @@ mistake("the logits are dropped out", "Dropout stands before the last Linear. Af
         Linear(hidden, num_classes, rng=rng))""", """ReLU(),
         Linear(hidden, num_classes, rng=rng), Dropout(dropout, rng=rng))"""))
 mistake("the dropout is always 0.7", "The share is an argument: pass `dropout` on.", swap=("Dropout(dropout, rng=rng)", "Dropout(0.7, rng=rng)"))
+mistake("the dropout has its default share", "The share is an argument: pass `dropout` on.",
+        swap=("Dropout(dropout, rng=rng)", "Dropout(rng=rng)"))
+mistake("the share to keep is passed as the share to drop", "Dropout's p is what is dropped (10), and so is the argument `dropout`.",
+        swap=("Dropout(dropout, rng=rng)", "Dropout(1 - dropout, rng=rng)"))
+mistake("the dropout draws from a generator of its own", "The dropout draws from rng too. Otherwise no run can be repeated.",
+        swap=("Dropout(dropout, rng=rng)", "Dropout(dropout)"))
+mistake("the logits go through a ReLU", "A logit may be negative. The head ends with the Linear.",
+        swap=("Linear(hidden, num_classes, rng=rng))", "Linear(hidden, num_classes, rng=rng), ReLU())"))
+mistake("the first Linear takes neck numbers", "Flatten leaves all numbers of a sample: neck maps, each of 4 × 4.",
+        swap=("neck * 4 * 4", "neck"))
+mistake("the first Linear takes neck rows of 4", "Flatten leaves all numbers of a sample: neck maps, each of 4 rows of 4.",
+        swap=("neck * 4 * 4", "neck * 4"))
+mistake("the first Linear takes in_channels maps", "The 1 × 1 before has squeezed them: neck maps are left.",
+        swap=("neck * 4 * 4", "in_channels * 4 * 4"))
+mistake("neck is always 128", "128 is only its default. Use the argument.",
+        swap=("basic_conv(in_channels, neck, 1, rng=rng), Flatten(),\n        Linear(neck * 4 * 4, hidden, rng=rng)",
+              "basic_conv(in_channels, 128, 1, rng=rng), Flatten(),\n        Linear(128 * 4 * 4, hidden, rng=rng)"))
+mistake("hidden is always 1024", "1024 is only its default. Use the argument.",
+        swap=("hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng),\n        Linear(hidden,",
+              "1024, rng=rng), ReLU(), Dropout(dropout, rng=rng),\n        Linear(1024,"))
+mistake("the neck is a 3 × 3", "The maps are squeezed by a 1 × 1.", swap=("neck, 1, rng=rng", "neck, 3, rng=rng"))
+mistake("the Flatten is left out", "A Linear takes rows (N, D). Flatten makes them of the maps.", swap=(" Flatten(),", ""))
 mistake("the neck is a bare convolution", "The 1 × 1 is a basic_conv: with BatchNorm and ReLU.",
         swap=("basic_conv(in_channels, neck, 1, rng=rng)", "Conv2d(in_channels, neck, 1, rng=rng)"))
 mistake("the convolution comes before the pooling", "First make the maps small, then convolve: it costs less, and the ReLU sees the averages.",
         swap=("AdaptiveAvgPool2d(4), basic_conv(in_channels, neck, 1, rng=rng),", "basic_conv(in_channels, neck, 1, rng=rng), AdaptiveAvgPool2d(4),"))
-mistake("rng is not handed to the Linears", "Every layer draws from the one generator. Otherwise no run can be repeated.",
+mistake("a generator with a fixed seed replaces rng", "Then every head begins with the same weights, whatever the user's seed. Hand on the rng that comes in.",
+        swap=("    return NyangFlow(\n", "    rng = np.random.default_rng(0)\n    return NyangFlow(\n"))
+mistake("a layer with weights is not given rng", "Every layer draws from the one generator. Otherwise no run can be repeated.",
         swap=("""Linear(neck * 4 * 4, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng),
         Linear(hidden, num_classes, rng=rng))""", """Linear(neck * 4 * 4, hidden), ReLU(), Dropout(dropout, rng=rng),
         Linear(hidden, num_classes))"""))
@@ -1050,7 +1225,8 @@ from nyang_edu.training.loss import CrossEntropyLoss, MSELoss
 
 
 def probe(AuxiliaryLoss, rng):
-    N, C, weight = int(rng.integers(3, 7)), int(rng.integers(3, 6)), float(rng.uniform(0.15, 0.45))
+    N, C = int(rng.integers(4, 8)), int(rng.integers(3, 6))
+    weight = float(rng.choice([rng.uniform(0.15, 0.25), rng.uniform(0.35, 0.45)]))
     pred, labels = rng.normal(size=(3 * N, C)), rng.integers(0, C, N)
     loss = AuxiliaryLoss(CrossEntropyLoss(), weight)
     yield "the loss of three heads", loss(pred, labels)
@@ -1077,10 +1253,62 @@ mistake("the weight is missing in backward", "A factor in forward is the same fa
         swap=("*(self.weight * share for share in shares[1:])", "*shares[1:]"))
 mistake("the main head is weighted too", "The main head counts in full: L = L_0 + weight · (…).",
         swap=("return losses[0] + self.weight * sum(losses[1:])", "return self.weight * sum(losses)"))
+mistake("the weight is always 0.3", "0.3 is only the default. Use self.weight in both passes.",
+        swap=("self.loss, self.weight = loss, weight", "self.loss, self.weight = loss, 0.3"))
+@mistake("the weight stands before the main head", "The main head counts in full. The weight belongs to the others, in both passes.")
+class AuxiliaryLoss(reference):
+    def forward(self, pred, target):
+        heads = np.split(pred, len(pred) // len(target))
+        losses = [self.loss.forward(head, target) for head in heads]
+        self.save(len(heads))
+        return self.weight * losses[0] + sum(losses[1:])
+
+    def backward(self):
+        shares = [self.loss.backward() for _ in range(self.saved())][::-1]
+        return np.concatenate([self.weight * shares[0], *shares[1:]])
+
+@mistake("the sum is divided by the number of heads", "The formula has no mean over the heads: it is a sum, weighted.")
+class AuxiliaryLoss(reference):
+    def forward(self, pred, target):
+        return super().forward(pred, target) * len(target) / len(pred)
+
+    def backward(self):
+        count = self._stack[-1][0]
+        return super().backward() / count
+
+mistake("only the main head counts in the loss", "The auxiliary heads' losses are added, each with the weight.",
+        swap=("return losses[0] + self.weight * sum(losses[1:])", "return losses[0]"))
 mistake("the auxiliary losses are averaged", "The formula has their sum: each counts with the weight, however many there are.",
         swap=("self.weight * sum(losses[1:])", "self.weight * sum(losses[1:]) / max(1, len(losses) - 1)"))
 mistake("the heads' gradients come back in reverse", "The inner loss is a stack: its first backward belongs to the last head. Turn the list around.",
         swap=("[self.loss.backward() for _ in range(count)][::-1]", "[self.loss.backward() for _ in range(count)]"))
+mistake("the blocks of dpred stand in reverse", "Each gradient has its right weight, but the main head's rows come first in pred, so they come first in dpred.",
+        swap=("[shares[0], *(self.weight * share for share in shares[1:])]", "[*(self.weight * share for share in shares[:0:-1]), shares[0]]"))
+mistake("one backward serves all heads", "Each head has its own gradient: call the inner loss's backward once for every head.",
+        swap=("[self.loss.backward() for _ in range(count)][::-1]", "[self.loss.backward()] * count"))
+mistake("the heads' gradients are added", "Every head has its own rows of pred, so also of dpred. Put the blocks under each other.",
+        swap=("np.concatenate([shares[0], *(self.weight * share for share in shares[1:])])",
+              "shares[0] + sum(self.weight * share for share in shares[1:])"))
+mistake("the heads' gradients are stacked on a new axis", "dpred has pred's shape: join the blocks along the rows, with np.concatenate.",
+        swap=("np.concatenate([", "np.stack(["))
+mistake("the heads' gradients are joined along the classes", "The heads' rows stand under each other in pred: join along axis 0.",
+        swap=("for share in shares[1:])])", "for share in shares[1:])], axis=1)"))
+mistake("dpred is float64 in any case", "dpred has pred's dtype. np.zeros makes float64 unless it is told one.",
+        swap=("for share in shares[1:])])", "for share in shares[1:])]).astype(np.float64)"))
+mistake("there are as many heads as targets", "The targets are one head's rows. How often do they fit into pred?",
+        swap=("np.split(pred, len(pred) // len(target))", "np.split(pred, len(target))"))
+mistake("there are always three heads", "A model may have one head or five, and in eval mode there is one. The rows tell: len(pred) // len(target).",
+        swap=("np.split(pred, len(pred) // len(target))", "np.split(pred, 3)"))
+@mistake("the number of heads is kept in an attribute", "A second forward before the backward overwrites it. self.save keeps a stack.")
+class AuxiliaryLoss(reference):
+    def forward(self, pred, target):
+        value = super().forward(pred, target)
+        self.kept = super().saved()
+        return value
+
+    def saved(self):
+        return self.kept
+
 mistake("the heads' rows are taken as interleaved", "The rows of one head stand together: first all of the main head, then all of the next.",
         swap=("heads = np.split(pred, len(pred) // len(target))", "heads = [pred[k::len(pred) // len(target)] for k in range(len(pred) // len(target))]"))
 mistake("the auxiliary heads get no gradient", "Every head that counts in the loss gets a gradient: the weight times its own.",
@@ -1237,8 +1465,10 @@ for name in ("0.0.weight", "5.2.1.0.weight", "15.3.1.1.running_mean", "18.bias")
     print(f"{name:24s} → {names[name]}")
 
 # %% [markdown]
-# The parameters are torchvision's, and so are the names: weights trained with PyTorch can be loaded. More than half of the multiplications happen before block 4a, on large maps, but most
-# parameters lie in what comes after it.
+# The parameters are torchvision's, and so are the names: weights trained with PyTorch can be loaded. (torchvision's own want pixels from −1 to 1.) The blocks weigh less than in the
+# list of exercise 4, for this network has the 3 × 3 in place of the 5 × 5.
+#
+# More than half of the multiplications happen before block 4a, on large maps, but most parameters lie in what comes after it.
 #
 # ### How three gradients meet
 #
@@ -1279,7 +1509,7 @@ plt.show()
 
 # %% [markdown]
 # A head's gradient begins at its fork and runs back from there. (The weight 0.3 is included.) But look at the blue line. With a BatchNorm behind every convolution the main gradient does not die on its way back, it grows. The paper did not have BatchNorm. Here the first layers would do without the heads.
-# The same authors found later that leaving out the lower head made no difference, and took the remaining one for a regulariser (Szegedy et al., 2016, section 4).
+# Two of the authors found later, with others, that leaving out the lower head did no harm, and took such heads for a regulariser (Szegedy et al., 2016, section 4).
 #
 # ### Exercise 8 ★: break it and say why
 #
@@ -1321,6 +1551,14 @@ def naive_channels(in_channels, added, n):
 def naive_channels(in_channels, added, n):
     return (in_channels + added) * 2 ** (n - 1) if n else in_channels
 
+@mistake("in_channels doubles in each block", "The pooling hands on what comes in, once. The other branches return `added`, whatever comes in.")
+def naive_channels(in_channels, added, n):
+    return in_channels * 2**n + added * (2**n - 1)
+
+@mistake("the channels before the first block are left out", "They are handed on too, from block to block, up to the end.")
+def naive_channels(in_channels, added, n):
+    return n * added
+
 @mistake("every branch returns added channels", "added counts the three convolutional branches together.")
 def naive_channels(in_channels, added, n):
     return in_channels + 3 * n * added
@@ -1347,16 +1585,16 @@ def naive_channels(in_channels, added, n):
 # ```
 
 # %% tags=["nbval-check-output"]
-into, wide, reduced, naive = 192, 192, 0, 0
+into, wide, counts = 192, 192, np.zeros(3)
 for size, row in zip([28] * 2 + [14] * 5 + [7] * 2, GOOGLENET_BLOCKS.values()):
-    reduced += block_multiplies(size, into, row)
-    naive += block_multiplies(size, wide, row, reduced=False)
+    without = *row[:5], 0  # no 1 × 1 behind the pooling
+    counts += block_multiplies(size, into, row), block_multiplies(size, wide, without), block_multiplies(size, wide, row, reduced=False)
     into, wide = sum(widths(row)), naive_channels(wide, sum(widths(row)[:3]), 1)
-print(f"with reductions:    {into:5d} channels in the end, {reduced / 1e9:4.1f} billion multiplications in nine blocks")
-print(f"without reductions: {wide:5d} channels in the end, {naive / 1e9:4.1f} billion")
+for name, channels, count in zip(["every 1 × 1", "none behind the pooling", "none before or behind"], [into, wide, wide], counts):
+    print(f"{name:23s}: {channels:4d} channels in the end, {count / 1e9:4.1f} billion multiplications in nine blocks")
 
 # %% [markdown]
-# A branch without weights is not free: everyone behind it pays for its channels.
+# A branch without weights is not free: everyone behind it pays for its channels. In the second line each block has one convolution less than in the first, and the nine of them cost more.
 #
 # ## Use: cats and dogs
 #
@@ -1391,7 +1629,7 @@ baseline = train_on_animals(linear, CrossEntropyLoss(), lr=0.002, epochs=10)
 print(f"a linear model on the pixels: {baseline['valid_accuracy'][-1]:.1%} of 500 new animals")
 
 # %% [markdown]
-# Now the small GoogLeNet with both heads. `nyang_train` needs nothing new. In training it sees three times as many rows, and `AuxiliaryLoss` knows what to do with them. It validates in eval mode, where the heads are silent.
+# Now the small GoogLeNet with both heads. `nyang_train` needs nothing new. In training it sees three times as many rows, and `AuxiliaryLoss` knows what to do with them. It validates in eval mode, where the heads are silent. So the two columns of losses do not measure the same: `train_loss` counts the heads too.
 
 # %%
 model = googlenet_small(2, np.random.default_rng(0), aux_logits=True)
@@ -1453,11 +1691,13 @@ for i, (top, bottom) in enumerate(axes.T):
     bottom.imshow(heat[i], cmap="inferno", alpha=0.55, extent=(-0.5, 31.5, 31.5, -0.5), interpolation="bilinear")
     top.axis("off"), bottom.axis("off")
 plt.show()
-on_animal = (large * masks[3000:]).sum() / large.sum()
+on_animal, of_another = ((one * masks[3000:]).sum() / one.sum() for one in (large, np.roll(large, 1, axis=0)))
 print(f"the animals cover {masks[3000:].mean():.0%} of their pictures, and {on_animal:.0%} of the heat lies on them")
+print(f"laid over the next picture, {of_another:.0%} of it still lies on the animal there")
 
 # %% [markdown]
-# If the heat knew nothing of the animals, the two printed shares would be equal.
+# Is half of the heat much? The animals stand near the middle, and so does most heat, whatever the picture. That explains most of what the second share has above the first. Only
+# what it has above the third is about *this* animal. A picture of heat convinces easily: always ask what another picture's heat would look like.
 #
 # Which branch does the work? Switch off one branch of one block: set its channels to zero, and count how many animals the rest still gets right.
 
@@ -1490,7 +1730,7 @@ ax.grid(False)
 plt.show()
 
 # %% [markdown]
-# Dark fields are branches that the network cannot do without. Bright ones are hardly missed: the others say the same. Which kernel size was right, then? Mind the widths: in no block is a branch wider than the 3 × 3.
+# Dark fields are branches that the network cannot do without. Bright ones are hardly missed: the others say the same, or nothing behind listens. Which kernel size was right, then? Mind the widths: in no block is a branch wider than the 3 × 3.
 #
 # ## Against PyTorch
 #

@@ -200,3 +200,15 @@ def test_two_mistakes_at_once_are_both_named_with_their_arrays():
 
 def test_a_mistake_is_not_named_where_the_arrays_differ_from_it():
     assert "known mistake" not in backward("return dout @ weight, dout.T @ x / 7, dout.sum(0)")
+
+
+def test_a_right_count_as_a_float_is_not_taken_for_a_mistake_in_another_result():
+    said = message(
+        "def branch_multiplies(size, into, out, kernel, reduced=None):\n"
+        "    convs = [(into, out, kernel)]\n    if reduced is not None:\n"
+        "        convs = [(into, reduced, 1), (reduced, out, kernel)]\n"
+        "    return float(sum(size**2 * k**2 * i * o for i, o, k in convs))",
+        "branch_multiplies",
+    )
+    assert "with a reduction: got float64" in said
+    assert "known mistake" not in said

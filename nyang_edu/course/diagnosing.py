@@ -130,8 +130,9 @@ def name_mistakes(workshop, seed, got, wanted):
     candidates = []
     for mistake in workshop.mistakes:
         made = workshop.outcomes(mistake.implementation, seed)
-        explained = _agreeing(names, made, entries, wanted, conditioning)
-        excess = wrong_of_mistake(workshop, mistake, seed) - explained
+        wrong = wrong_of_mistake(workshop, mistake, seed)
+        explained = wrong & _agreeing(names, made, entries, wanted, conditioning)
+        excess = wrong - explained
         if len(explained) > len(excess):  # else more speaks against it than for it
             candidates.append((mistake, explained, len(excess)))
     return _cover(candidates, names)
