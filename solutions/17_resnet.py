@@ -1374,13 +1374,14 @@ for i, (top, bottom) in enumerate(axes.T):
     bottom.imshow(heat[i], cmap="inferno", alpha=0.55, extent=(-0.5, 31.5, 31.5, -0.5), interpolation="bilinear")
     top.axis("off"), bottom.axis("off")
 plt.show()
-on_animal = (large * masks[3000:]).sum() / large.sum()
+on_animal, of_another = ((one * masks[3000:]).sum() / one.sum() for one in (large, np.roll(large, 1, axis=0)))
 print(f"the animals cover {masks[3000:].mean():.0%} of their pictures, and {on_animal:.0%} of the heat lies on them")
+print(f"laid over the next picture, {of_another:.0%} of it still lies on the animal there")
 
 # %% [markdown]
 # Bright places speak for the answer. Look where they lie: on ears and muzzle, or beside the animal? Each of the 8 × 8 places sees most of the
-# picture, so the heat is blurred, and part of it lies next to what it is about. If the heat knew nothing of the animals, the two printed shares
-# would be equal. Compare right answers with wrong ones.
+# picture, so the heat is blurred, and part of it lies next to what it is about. As in chapter 16, what the second share has above the third is
+# about *this* animal; the rest is that animals and heat both like the middle. Compare right answers with wrong ones.
 #
 # The third animal inside the network: four maps of the stem, then four of each stage.
 
