@@ -1381,7 +1381,8 @@ print(f"laid over the next picture, {of_another:.0%} of it still lies on the ani
 # %% [markdown]
 # Bright places speak for the answer. Look where they lie: on ears and muzzle, or beside the animal? Each of the 8 × 8 places sees most of the
 # picture, so the heat is blurred, and part of it lies next to what it is about. As in chapter 16, what the second share has above the third is
-# about *this* animal; the rest is that animals and heat both like the middle. Compare right answers with wrong ones.
+# about *this* animal; the rest is that animals and heat both like the middle. Here the two are almost alike: the heat says where such a network
+# looks, and hardly what it has seen in this picture. Convincing pictures need a number beside them. Compare right answers with wrong ones.
 #
 # The third animal inside the network: four maps of the stem, then four of each stage.
 
