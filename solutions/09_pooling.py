@@ -74,7 +74,7 @@ plt.show()
 #
 # - **Tolerance.** A small move changes the result less. Less, not nothing: look at the lower difference.
 # - **Cost.** Later layers work on a sixteenth of the numbers.
-# - **Reach.** A 3 × 3 window on the lower map sees 3 · 4 = 12 pixels each way of the upper one, its *receptive field*.
+# - **Reach.** A 3 × 3 window on the lower map sees 12 × 12 pixels of the upper one: its *receptive field*.
 #
 # The price is place: where in its block the number stood is lost.
 #
@@ -171,12 +171,12 @@ check(max_pool_loops)
 # %% probe="max_pool_loops"
 def probe(max_pool_loops, rng):
     N, C = rng.integers(2, 4, 2)
-    H, W = int(rng.integers(7, 9)), int(rng.integers(9, 12))
+    H, W = int(rng.integers(8, 10)), int(rng.integers(10, 13))
     x = rng.normal(size=(N, C, H, W))
-    yield "out where windows overlap", max_pool_loops(x, 3, 2)
+    yield "out where windows overlap", max_pool_loops(x, 4, 2)
     yield "out where pixels are left out", max_pool_loops(x, 2, 3)
-    yield "out of negative numbers", max_pool_loops(-abs(x) - 0.5, 3, 2)
-    yield "out in float32", max_pool_loops(x.astype(np.float32), 3, 2)
+    yield "out of negative numbers", max_pool_loops(-abs(x) - 0.5, 4, 2)
+    yield "out in float32", max_pool_loops(x.astype(np.float32), 4, 2)
 
 # %% mistakes="max_pool_loops"
 mistake("the windows start one pixel apart", "Window i starts at pixel i * stride, not at pixel i. Otherwise most of the map is "
@@ -193,6 +193,21 @@ mistake("the number of windows is the size divided by K", "How many windows ther
         swap=("output_size(H, size, stride), output_size(W, size, stride)", "H // size, W // size"))
 mistake("the result is always float64", "A float32 map must stay float32. Give x.dtype to the array that you make.",
         swap=("np.empty((N, C, OH, OW), x.dtype)", "np.empty((N, C, OH, OW))"))
+mistake("the number of windows is the size divided by the stride", "That counts windows that begin inside the map, also those that "
+        "end outside. Use output_size(H, size, stride).",
+        swap=("output_size(H, size, stride), output_size(W, size, stride)", "H // stride, W // stride"))
+mistake("one window too few is counted", "(H - size) // stride counts the steps from the first window to the last. There is one "
+        "window more than there are steps.",
+        swap=("output_size(H, size, stride), output_size(W, size, stride)", "(H - size) // stride, (W - size) // stride"))
+mistake("the windows stand side by side", "Window i starts at pixel i * stride. How long it is does not matter for where the next one "
+        "begins.", swap=("top, left = i * stride, j * stride", "top, left = i * size, j * size"))
+mistake("a window is one pixel too short", "A slice stops before its end: top:top + size holds size pixels.",
+        swap=("x[n, c, top:top + size, left:left + size]", "x[n, c, top:top + size - 1, left:left + size - 1]"))
+mistake("a window is one pixel too long", "A slice stops before its end: top:top + size holds size pixels already.",
+        swap=("x[n, c, top:top + size, left:left + size]", "x[n, c, top:top + size + 1, left:left + size + 1]"))
+mistake("the smallest number is taken", "Max pooling keeps the largest number: use max.", swap=("].max()", "].min()"))
+mistake("the place of the maximum is returned", "argmax says where the largest number stands. The number itself is asked for: use max.",
+        swap=("].max()", "].argmax()"))
 
 # %% [markdown] hints="max_pool_loops"
 # How many windows fit into `H` rows? Where does window number `i` begin, and where does it end?
@@ -389,6 +404,9 @@ def probe(MaxPool2d, rng):
     out, dx = both_ways(MaxPool2d(3, (2, 1), 1), -abs(x) - 0.5, rng)
     yield "out of negative numbers with padding", out
     yield "dx of negative numbers with padding", dx
+    out, dx = both_ways(MaxPool2d((2, 3), 2, (1, 0), (2, 1), ceil_mode=True), x, rng)
+    yield "out with unequal sides, dilation and ceil_mode", out
+    yield "dx with unequal sides, dilation and ceil_mode", dx
     yield "dx in float32", both_ways(MaxPool2d(2), x.astype(np.float32), rng)[1]
     layer, dout = MaxPool2d(2), rng.normal(size=(N, C, H // 2, W // 2))
     layer(x)
@@ -420,6 +438,17 @@ mistake("the maximum is updated before it is compared", "After the update no pla
 mistake("the winner is kept in one slot", "A second forward overwrites what the first one noted. Use self.save and "
         "self.saved(), which keep one entry per call.",
         swap=("        self.save(winner, x.shape)\n", "        self.saved = lambda: (winner, x.shape)\n"))
+
+mistake("the running maximum starts at zero", "In a window of negative numbers zero would win, and it is not in there. Start with "
+        "the window's first place.",
+        swap=('framed[places[0]].copy(order="K")  # K keeps the memory order', "np.zeros_like(framed[places[0]])"))
+mistake("place 1 is counted as place 0", "enumerate(places[1:]) begins to count at 0 again. Start it at 1, or go through all places.",
+        swap=("enumerate(places):\n            larger", "enumerate(places[1:]):\n            larger"))
+mistake("the shape of the frame is saved", "framed_shape adds the padding to the shape of x. From the shape of the frame it makes a "
+        "larger one still: save x.shape.", swap=("self.save(winner, x.shape)", "self.save(winner, framed.shape)"))
+mistake("the gradient is collected without a frame", "The places are counted in the frame, so dout must be added there. Make the zeros "
+        "in framed_shape, and cut x's part out at the end.",
+        swap=("np.zeros_like(dout, shape=self.framed_shape(shape))", "np.zeros_like(dout, shape=shape)"))
 
 @mistake("every pixel that equals the maximum gets the gradient", "With a tie, dout is counted several times. Note one winner "
          "per window: the first place that holds the maximum.")
@@ -559,8 +588,8 @@ def probe(AvgPool2d, rng):
     H, W = int(rng.choice([7, 9])), int(rng.choice([11, 13]))
     x = rng.normal(size=(N, C, H, W)) + 0.5
     cases = {"without padding": AvgPool2d(2), "where windows overlap": AvgPool2d(3, (2, 1)),
-             "where padding counts": AvgPool2d(3, 3, 1),
-             "where padding does not count": AvgPool2d(3, 3, 1, count_include_pad=False),
+             "where padding counts": AvgPool2d((5, 3), 3, (2, 1)),
+             "where padding does not count": AvgPool2d((5, 3), 3, (2, 1), count_include_pad=False),
              "with ceil_mode": AvgPool2d(2, 2, ceil_mode=True)}
     for name, layer in cases.items():
         out, dx = both_ways(layer, x, rng)
@@ -569,6 +598,11 @@ def probe(AvgPool2d, rng):
     out, dx = both_ways(AvgPool2d(2), x.astype(np.float32), rng)
     yield "out in float32", out
     yield "dx in float32", dx
+    layer, dout = AvgPool2d(2), rng.normal(size=(N, C, H // 2, W // 2))
+    layer(x)
+    layer.forward(x[:, :, 1:])  # H is odd: as many windows, another shape
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
 
 # %% mistakes="AvgPool2d"
 mistake("padding is counted even where it should not be", "Where count_include_pad is False, only the pixels of x get "
@@ -589,6 +623,15 @@ mistake("backward divides by K·K everywhere", "At the border, forward may have 
         "back.", swap=("share = dout / divisor", "share = dout / len(self.places(shape))"))
 mistake("the frame is not cut off", "dx has x's shape. Your gradient still holds the frame around it: unframe it.",
         swap=("return self.unframe(dframed, shape)", "return dframed"))
+mistake("PH and PW are exchanged", "The rows of x begin at PH in the frame, its columns at PW.",
+        swap=("ones[:, :, PH:PH + H, PW:PW + W] = 1", "ones[:, :, PW:PW + H, PH:PH + W] = 1"))
+mistake("the padding is counted on one side only", "There is padding on both sides: H + 2·PH rows and W + 2·PW columns count.",
+        swap=("ones[:, :, :H + 2 * PH, :W + 2 * PW] = 1", "ones[:, :, :H + PH, :W + PW] = 1"))
+mistake("the frame is filled with -inf", "That is max pooling's frame. In a sum, what must not change it is 0.",
+        swap=("self.frame(x, 0)", "self.frame(x, -np.inf)"))
+mistake("what forward saves is kept in one slot", "A second forward overwrites what the first one kept. Use self.save and "
+        "self.saved(), which keep one entry per call.",
+        swap=("        self.save(divisor, x.shape)\n", "        self.saved = lambda: (divisor, x.shape)\n"))
 
 # %% [markdown] hints="AvgPool2d"
 # There is no winner here: every place of a window is treated alike. What was said about max pooling's places holds, with `+` in
@@ -757,6 +800,42 @@ def adaptive_bounds(size, output):
 def adaptive_bounds(size, output):
     i = np.arange(output)
     return np.floor(i * size / output), np.ceil((i + 1) * size / output)
+@mistake("one is added to the floor", "Where a border falls exactly between two pixels, this takes a pixel too many. The ceiling "
+         "does not: -(-a // b).")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return i * size // output, (i + 1) * size // output + 1
+
+@mistake("the borders are rounded to the nearest pixel", "A pixel on a cut belongs to both bins: starts are rounded down, stops up.")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return np.rint(i * size / output).astype(int), np.rint((i + 1) * size / output).astype(int)
+
+@mistake("the last pixel is returned in place of the stop", "A stop is not part of its bin, as in a slice: it is one more than the "
+         "bin's last pixel.")
+def adaptive_bounds(size, output):
+    starts, stops = reference(size, output)
+    return starts, stops - 1
+
+@mistake("the stop is computed from i", "Bin i ends where bin i + 1 begins, before rounding: the stop belongs to i + 1.")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return i * size // output, -(-i * size // output)
+
+@mistake("the division comes before the multiplication", "i // output is 0 for every bin. Multiply by size first, then divide.")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return i // output * size, -(-(i + 1) // output * size)
+
+@mistake("one minus of the ceiling is missing", "The ceiling of a / b is -(-a // b), with a minus inside and one outside.")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return i * size // output, -(i + 1) * size // output
+
+@mistake("size and output are exchanged", "Border i lies at i · size / output pixels: the last one, i = output, must be size.")
+def adaptive_bounds(size, output):
+    i = np.arange(output)
+    return i * output // size, -(-(i + 1) * output // size)
 
 # %% [markdown] hints="adaptive_bounds"
 # The exact border between bins i − 1 and i lies at i · size / output. A start is the border before the bin, a stop the one after.
@@ -847,6 +926,11 @@ def probe(AdaptiveAvgPool2d, rng):
     out, dx = both_ways(AdaptiveAvgPool2d((3, 4)), x.astype(np.float32), rng)
     yield "out in float32", out
     yield "dx in float32", dx
+    layer, dout = AdaptiveAvgPool2d((3, 4)), rng.normal(size=(N, C, 3, 4))
+    layer(x)
+    layer.forward(x[:, :, 1:])
+    layer.backward(dout)
+    yield "dx of the first of two calls", layer.backward(dout)
 
 # %% mistakes="AdaptiveAvgPool2d"
 mistake("overlapping bins overwrite each other", "A pixel that lies in two bins gets a share from both: use +=.",
@@ -864,6 +948,20 @@ mistake("the mean runs over samples and channels too", "Each sample and each cha
         "the axes 2 and 3 only.", swap=(".mean(axis=(2, 3))", ".mean()"))
 mistake("dx divides by the number of bins", "What counts is how many pixels the bin holds, not how many bins there are.",
         swap=("count = (r.stop - r.start) * (c.stop - c.start)", "count = len(rows) * len(columns)"))
+mistake("only the rows of the bin are counted", "A bin has rows and columns: its size is their product.",
+        swap=("count = (r.stop - r.start) * (c.stop - c.start)", "count = r.stop - r.start"))
+mistake("what lies in several bins gets the mean of their shares", "Each bin's output depends on the pixel by itself. The shares are "
+        "added, and not divided once more.",
+        swap=("        return dx", """        cover = np.zeros(shape[2:], dx.dtype)
+        for r in rows:
+            for c in columns:
+                cover[r, c] += 1
+        return dx / cover"""))
+mistake("the bins are cut out of dout's shape", "bins wants the shape of x, which is what the bins are cut out of.",
+        swap=("self.bins(shape)", "self.bins(dout.shape)"))
+mistake("the shape is kept in one slot", "A second forward overwrites what the first one kept. Use self.save and "
+        "self.saved(), which keep one entry per call.",
+        swap=("        self.save(x.shape)\n", "        self.saved = lambda: x.shape\n"))
 
 # %% [markdown] hints="AdaptiveAvgPool2d"
 # Two loops, over `enumerate(rows)` and `enumerate(columns)`. Each `r` and `c` is a slice: it cuts the bin out, and it knows where it
@@ -1009,6 +1107,9 @@ class GlobalAvgPool(NyangModel):
 # `out[:, :, a::SH, b::SW]`. It has the shape of `x`.
 #
 # ### Exercise 6 ★★: UpsampleNearest
+#
+# Write to the places, then collect from them. The sum alone needs nothing from forward. Save the shape all the same: it is what
+# lets backward refuse to run without a forward (03).
 
 # %%
 #| default_exp model.resample
@@ -1084,6 +1185,11 @@ def probe(UpsampleNearest, rng):
     out, dx = both_ways(UpsampleNearest(2), x.astype(np.float32), rng)
     yield "out in float32", out
     yield "dx in float32", dx
+    try:
+        UpsampleNearest(2).backward(out)
+        yield "backward without a forward", "accepted"
+    except RuntimeError:
+        yield "backward without a forward", "refused"
 
 # %% mistakes="UpsampleNearest"
 mistake("dx is the mean of the copies", "Each copy is a use of the pixel of its own, and gradients of uses are added. Do not "
@@ -1110,6 +1216,20 @@ mistake("dx adds up neighbouring tiles", "The copies of one pixel stand next to 
               "dx += dout[:, :, a * dx.shape[2]:(a + 1) * dx.shape[2], b * dx.shape[3]:(b + 1) * dx.shape[3]]"))
 mistake("only the last copy is counted", "Each pass through the loop replaces dx. Add to it.",
         swap=("dx += dout[:, :, a::SH, b::SW]", "dx = dout[:, :, a::SH, b::SW] * 1"))
+mistake("SH and SW are exchanged", "SH repeats rows, SW columns: step through axis 2 with SH and through axis 3 with SW.",
+        swap=("out[:, :, a::SH, b::SW] = x", "out[:, :, a::SW, b::SH] = x"))
+mistake("SH and SW are exchanged on the way back", "SH repeats rows, SW columns: step through axis 2 with SH and through axis 3 with SW.",
+        swap=("dx += dout[:, :, a::SH, b::SW]", "dx += dout[:, :, a::SW, b::SH]"))
+mistake("dx is the largest of the copies' gradients", "Each copy is a use of the pixel of its own, and gradients of uses are added.",
+        swap=("dx += dout[:, :, a::SH, b::SW]",
+              "dx = np.maximum(dx if a or b else -np.inf, dout[:, :, a::SH, b::SW])"))
+
+@mistake("backward runs without a forward", "A layer refuses that (03). Save the shape in forward, and take it back with self.saved(): this "
+         "raises the error by itself.")
+class UpsampleNearest(reference):
+    def backward(self, dout):
+        SH, SW = self.scale_factor
+        return sum(dout[:, :, a::SH, b::SW] for a, b in np.ndindex(SH, SW))
 
 # %% [markdown] hints="UpsampleNearest"
 # For SH = SW = 2, x is written four times: to the even and odd rows, at the even and odd columns. Back, these four are added.
@@ -1259,6 +1379,17 @@ mistake("the last pixel looks for a right neighbour", "There is no pixel n. Limi
         "n − 1.", swap=("np.minimum(low + 1, size - 1)", "low + 1"))
 mistake("the step that is passed in is ignored", "Use step in the half-pixel rule. It is size / output only where nobody says otherwise.",
         swap=("(i + 0.5) * step - 0.5", "(i + 0.5) * (size / output) - 0.5"))
+mistake("positions are not clipped, and -1 is the last pixel", "Left of the first centre the floor is -1, which NumPy takes for the "
+        "last pixel. Clip positions to 0 … n − 1 first.",
+        swap=("""np.clip((i + 0.5) * step - 0.5, 0, size - 1)
+    low = np.minimum(position.astype(int), size - 1)""", """(i + 0.5) * step - 0.5
+    low = np.minimum(np.floor(position).astype(int), size - 1)"""))
+mistake("the two rules are exchanged", "align_corners has n − 1 and O − 1 in it: from the first centre to the last. The half-pixel rule "
+        "is for align_corners=False.", swap=("if align_corners:", "if not align_corners:"))
+mistake("align_corners uses the step n / (O − 1)", "From the first to the last old centre there are n − 1 steps, not n.",
+        swap=("((size - 1) / max(output - 1, 1))", "(size / max(output - 1, 1))"))
+mistake("a single output divides by zero", "With one output, O − 1 is 0. Where there is only one, it looks at pixel 0.",
+        swap=("max(output - 1, 1)", "(output - 1)"))
 
 # %% [markdown] hints="interpolation_matrix"
 # Work with whole arrays: `i = np.arange(output)`, then all positions, then all left neighbours. For 2 → 4 pixels the
@@ -1419,7 +1550,7 @@ draw_images(axes, [v[0, 0] for v in (views | larger).values()], list(views | lar
 plt.show()
 
 # %% [markdown]
-# Around the centre, nearest and bilinear draw rings that do not exist. A new pixel looks at one of three old ones in each direction,
+# Beside the true centre, nearest and bilinear draw others, with rings that do not exist. A new pixel looks at one of three old ones in each direction,
 # and fine patterns fall between. This is *aliasing*. The average looks at every pixel. What it cannot draw turns mostly grey.
 #
 # ## Use: the same number of features, three ways to get them
@@ -1502,8 +1633,8 @@ check(tied_sums)
 def probe(tied_sums, rng):
     dout, size = rng.uniform(0.5, 2.0, size=(2, 3, 4, 5)), int(rng.integers(3, 6))
     broken, right = tied_sums(dout, size)
-    yield "sum of the broken dx", broken
-    yield "sum of the right dx", right
+    yield "sum of the broken dx", np.asarray(broken, float)
+    yield "sum of the right dx", np.asarray(right, float)
 
 # %% mistakes="tied_sums"
 @mistake("only one row of the window is counted", "A window has rows and columns. How many pixels are that?")
@@ -1524,6 +1655,10 @@ def tied_sums(dout, size):
          "whole again.")
 def tied_sums(dout, size):
     return size**2 * dout.sum(), dout.sum() / size**2
+@mistake("the windows are counted, their dout is not added up", "Every pixel gets the number that dout holds for its window, not a 1. "
+         "Add those numbers up.")
+def tied_sums(dout, size):
+    return size**2 * dout.size, dout.size
 
 # %% [markdown] hints="tied_sums"
 # Take one window of zeros and one number of dout. Draw dx for both layers.
