@@ -192,6 +192,31 @@ mistake("gamma and beta are forgotten", "xhat is not the output yet: each featur
         swap=("gamma * xhat + beta", "xhat * np.ones_like(gamma)"))
 mistake("beta is scaled by gamma", "First scale, then shift: beta itself is not multiplied.",
         swap=("gamma * xhat + beta", "gamma * (xhat + beta)"))
+mistake("the mean is taken over axis 1", "axis=1 averages one sample over its features, and gives (N,). The batch is axis 0: one mean "
+        "per feature, (C,).", swap=("mean = x.mean(axis=0)", "mean = x.mean(axis=1)"))
+mistake("mean and variance are taken over the features", "axis=1 compares the features of one sample with each other. The batch is "
+        "axis 0: each feature is compared with itself in other samples.",
+        swap=("""    mean = x.mean(axis=0)  # (C,)
+    centred = x - mean
+    var = (centred**2).mean(axis=0)""", """    mean = x.mean(axis=1, keepdims=True)
+    centred = x - mean
+    var = (centred**2).mean(axis=1, keepdims=True)"""))
+mistake("mean and variance are those of the whole array", "Without an axis, mean returns one number for all features together. Each "
+        "feature has its own: name the axis.",
+        swap=("""    mean = x.mean(axis=0)  # (C,)
+    centred = x - mean
+    var = (centred**2).mean(axis=0)""", """    mean = x.mean()
+    centred = x - mean
+    var = (centred**2).mean()"""))
+mistake("x is divided without being centred", "xhat has mean 0: divide centred by std, not x.",
+        swap=("xhat = centred / std", "xhat = x / std"))
+mistake("the squares are added, not averaged", "The variance is the mean of the squares. Their sum grows with the batch.",
+        swap=("(centred**2).mean(axis=0)", "(centred**2).sum(axis=0)"))
+mistake("the squares are those of x", "The variance measures the distance from the mean: square centred, not x.",
+        swap=("(centred**2).mean(axis=0)", "(x**2).mean(axis=0)"))
+mistake("gamma and beta are exchanged", "gamma scales and beta shifts.", swap=("gamma * xhat + beta", "beta * xhat + gamma"))
+mistake("out is written over xhat", "Backward needs xhat as it is. *= and += change it: give out an array of its own.",
+        swap=("    out = gamma * xhat + beta", "    xhat *= gamma\n    xhat += beta\n    out = xhat"))
 
 # %% [markdown] hints="batchnorm_forward"
 # Every statistic describes one column. Which axis disappears when you average a column?
@@ -270,7 +295,8 @@ def probe(channel_axes, rng):
         x = rng.normal(size=rng.permutation([2, 3, 4, 5])[:ndim]) + 2
         axes = channel_axes(ndim)
         yield f"axes for {shape}", np.array(sorted(axis % ndim for axis in axes))
-        yield f"mean over them for {shape}", x.mean(axis=axes)
+        yield f"mean over them for {shape}", x.mean(axis=tuple(axes))
+    yield "type of the result", type(axes).__name__
 
 # %% mistakes="channel_axes"
 @mistake("only the batch is averaged over", "Axis 0 alone gives every pixel its own mean: the lower row of the figure. The places "
@@ -294,6 +320,24 @@ def channel_axes(ndim):
 @mistake("all axes but the batch are averaged over", "That gives one number per sample, across its channels: another layer, LayerNorm.")
 def channel_axes(ndim):
     return tuple(range(1, ndim))
+@mistake("the last axis is left out", "range(2, n) ends at n - 1, so it needs ndim itself as its end.")
+def channel_axes(ndim):
+    return (0, *range(2, ndim - 1))
+
+@mistake("the axes are those of (N, C, H, W), whatever ndim is", "An array with fewer axes has no axis 3. Let the axes depend on ndim.")
+def channel_axes(ndim):
+    return (0, 2, 3)
+
+@mistake("a list is returned", "NumPy's mean takes several axes as a tuple, and refuses a list.")
+def channel_axes(ndim):
+    return [0, *range(2, ndim)]
+
+@mistake("(0) is taken for a tuple", "(0) is the number 0 in brackets. A tuple of one element is written with a comma: (0,).")
+def channel_axes(ndim):
+    return (0) + tuple(range(2, ndim))
+@mistake("the axis of the channels itself is returned", "The axes that are named are averaged away. The channels must stay: name all the others.")
+def channel_axes(ndim):
+    return (1,)
 
 # %% [markdown] hints="channel_axes"
 # One mean per channel has shape (C,). Which axes of (N, C, H, W) have to disappear?
@@ -443,6 +487,27 @@ mistake("dgamma uses centred", "gamma multiplies xhat in forward, so dgamma sums
         swap=("(dout * xhat).sum", "(dout * centred).sum"))
 mistake("dbeta is averaged over the batch", "beta was stretched over the batch, and comes back as a sum, not a mean.",
         swap=("dbeta = dout.sum(axis=0)", "dbeta = dout.mean(axis=0)"))
+mistake("mean and std are taken for constants", "dout · gamma / std is the direct path only. Moving one sample also moves mean and std, and with "
+        "them the whole column: two more paths lead back to x.",
+        swap=("dx = dcentred + dmean / len(dout)", "dx = dxhat / std"))
+mistake("the direct path to xhat is forgotten", "centred has two arrows leaving it. One leads straight to xhat: dxhat / std has to be "
+        "added.", swap=("dcentred = dxhat / std + 2", "dcentred = 2"))
+mistake("dmean has the wrong sign", "The mean is subtracted, so a larger mean makes centred smaller.",
+        swap=("dmean = -dcentred", "dmean = dcentred"))
+mistake("dmean is averaged, and then shared out", "One mean was subtracted from N samples, so its gradient is a sum of N terms. The 1/N "
+        "comes once, in dx.", swap=("-dcentred.sum(axis=0)", "-dcentred.mean(axis=0)"))
+mistake("dstd is averaged over the batch", "One std divided N elements, so its gradient is a sum of N terms.",
+        swap=("(dxhat * centred).sum(axis=0)", "(dxhat * centred).mean(axis=0)"))
+mistake("dstd divides by std, not by its square", "The derivative of centred / std by std is -centred / std².",
+        swap=("/ std**2", "/ std"))
+mistake("dvar is halved and multiplied by std", "dstd / 2 * std multiplies by std. The slope of the root is 1 / (2 * std): mind the brackets.",
+        swap=("dstd / (2 * std)", "dstd / 2 * std"))
+mistake("the square's factor 2 is missing", "The slope of a square is twice the number: 2 · centred.",
+        swap=("+ 2 * centred * dvar", "+ centred * dvar"))
+mistake("dgamma is multiplied by gamma", "gamma multiplies xhat in forward, so dgamma sums dout · xhat. gamma itself is not in it.",
+        swap=("(dout * xhat).sum", "(dout * gamma * xhat).sum"))
+mistake("dgamma is averaged over the batch", "gamma was stretched over the batch, and comes back as a sum, not a mean.",
+        swap=("(dout * xhat).sum(axis=0)", "(dout * xhat).mean(axis=0)"))
 
 # %% [markdown] hints="batchnorm_backward"
 # Go through the figure from right to left and write one line per box: dxhat, dstd, dvar, dcentred, dmean, dx. The orange boxes get a sum of two terms.
@@ -574,6 +639,25 @@ mistake("the bracket is multiplied by std", "xhat was divided by std in forward.
         swap=("spread(gamma / std, ndim)", "spread(gamma * std, ndim)"))
 mistake("dgamma is averaged over the channel", "dgamma and dbeta are sums. Only inside the bracket are they divided by M.",
         swap=("    dx *= spread", "    dgamma = dgamma / M\n    dx *= spread"))
+mistake("the sum through the mean is not divided by M", "In the bracket stand means: divide dbeta by M there.",
+        swap=("spread(dbeta / M, ndim)", "spread(dbeta, ndim)"))
+mistake("the sum through the variance is not divided by M", "In the bracket stand means: divide dgamma by M there.",
+        swap=("dgamma / -M", "-dgamma"))
+mistake("the term through the mean is added", "Both means are subtracted. Look at the signs in the bracket.",
+        swap=("dx -= spread(dbeta", "dx += spread(dbeta"))
+mistake("the term through the variance lacks xhat", "The line that is taken away rises with xhat: multiply mean(dout · xhat) by xhat.",
+        swap=("xhat * spread(dgamma / -M, ndim)", "spread(dgamma / -M, ndim) * np.ones_like(xhat)"))
+mistake("std is missing in front of the bracket", "xhat was divided by std in forward. A gradient goes back through a division by dividing.",
+        swap=("spread(gamma / std, ndim)", "spread(gamma, ndim)"))
+mistake("the bracket is divided by the variance", "In front of the bracket stands gamma / std. std is the root of the variance.",
+        swap=("spread(gamma / std, ndim)", "spread(gamma / std**2, ndim)"))
+mistake("only dout is multiplied by gamma / std", "The factor stands in front of the whole bracket: put brackets around the three terms.",
+        swap=("""    dx += dout
+    dx -= spread(dbeta / M, ndim)
+    dx *= spread(gamma / std, ndim)""", """    dx += dout * spread(gamma / std, ndim)
+    dx -= spread(dbeta / M, ndim)"""))
+mistake("dbeta is averaged over the channel", "dgamma and dbeta are sums. Only inside the bracket are they divided by M.",
+        swap=("    dx *= spread", "    dbeta = dbeta / M\n    dx *= spread"))
 
 # %% [markdown] hints="batchnorm_backward_closed"
 # The two sums in the bracket are old acquaintances: they are dbeta and dgamma. Compute these first.
@@ -629,9 +713,10 @@ print(f"same numbers; graph {graph:.1f} ms, closed form {closed:.1f} ms")
 # data from $M$ samples, so it is fed $\text{var}\cdot M/(M-1)$ (the *unbiased* estimate), while the batch itself is normalised by `var`.
 #
 # In `eval` the statistics are constants. Then `out` is a straight line in `x`, and dx = dout · γ / std, without further paths.
+# dgamma and dbeta are the same sums in both modes.
 #
 # No gradient moves the running statistics, but a saved model needs them. They are *buffers*: the class
-# attribute `buffers` tells `state_dict` their names.
+# attribute `buffers` tells `state_dict` their names. A third one, `num_batches_tracked`, counts the batches, as in PyTorch.
 #
 # ### Exercise 5 ★★★: the layer
 #
@@ -735,19 +820,19 @@ class BatchNorm(NyangModel):
 check(BatchNorm)
 
 # %% probe="BatchNorm"
-def refusal(layer, x):
+def refusal(layer, x, instead=()):
     try:
         layer(x)
     except ValueError:
-        return "ValueError"
-    except Exception as error:
-        return type(error).__name__
-    return "no error"
+        return "refused with a ValueError"
+    except instead:
+        pass
+    return "not refused with a ValueError"
 
 
 def probe(BatchNorm, rng):
     N, C, H, W = (int(size) for size in rng.permutation([2, 3, 4, 5]))
-    layer = BatchNorm(C, eps=0.2).to(np.float64)
+    layer = BatchNorm(C, eps=0.2, momentum=0.3).to(np.float64)
     layer.weight.data, layer.bias.data = rng.uniform(1.5, 3, C), rng.normal(size=C)
     x, dout = rng.normal(size=(2, N, C, H, W)) * 2 + 1
     yield "out in training", layer(x)
@@ -767,17 +852,28 @@ def probe(BatchNorm, rng):
     yield "out in eval", layer(x)
     yield "dx in eval", layer.backward(dout)
     yield "weight.grad in eval", layer.weight.grad.copy()
+    yield "bias.grad in eval", layer.bias.grad.copy()
     yield "running_mean after eval", layer.running_mean.copy()
+    yield "running_var after eval", layer.running_var.copy()
     layer.train().forward(x)
     layer.eval()
     yield "dx of a forward in training, after eval()", layer.backward(dout)
-    yield "one value per channel in eval", layer(x[:1, :, :1, :1])
+    yield "one value per channel in eval", refusal(layer, x[:1, :, :1, :1])
     layer.train()
-    yield "one value per channel in training", refusal(layer, x[:1, :, :1, :1])
+    yield "one value per channel in training", refusal(layer, x[:1, :, :1, :1], Exception)
+    yield "two values per channel in training", refusal(layer, small[:2])
+    yield "a single picture in training", refusal(layer, x[:1])
+    layer(x)
+    layer.forward(dout)
+    layer.backward(x)
+    yield "dx of the first of two calls", layer.backward(dout)
     plain = BatchNorm(C, affine=False).to(np.float64)
     yield "out without weight and bias", plain(x)
     yield "dx without weight and bias", plain.backward(dout)
-    yield "out in float32", BatchNorm(C)(x.astype(np.float32))
+    low = BatchNorm(C)
+    yield "out in float32", low(x.astype(np.float32))
+    yield "running_mean in float32", low.running_mean
+    yield "running_var in float32", low.running_var
 
 # %% mistakes="BatchNorm"
 mistake("eval uses the batch's statistics", "In eval the answer for a picture must not depend on the others in its batch: use running_mean and "
@@ -818,6 +914,48 @@ mistake("a single value per channel is accepted", "Its variance is 0 and its unb
         swap=("if self.training and count < 2:", "if self.training and count < 0:"))
 mistake("a layer without weight and bias is not handled", "With affine=False, self.weight is None: test for it before adding to its grad.",
         swap=("        if self.weight:\n            self.weight.grad", "        if True:\n            self.weight.grad"))
+mistake("training normalises by the running statistics", "In training the batch is normalised by its own mean and variance. The running ones "
+        "only follow.",
+        swap=("            self.track(mean, var, count)\n", "            self.track(mean, var, count)\n"
+              "            mean, var = self.running_mean.copy(), self.running_var.copy()\n"))
+mistake("eps stands outside the root", "eps is added to the variance before the root is taken.",
+        swap=("np.sqrt(var + self.eps)", "np.sqrt(var) + self.eps"))
+mistake("the momentum is fixed at 0.1", "0.1 is only what momentum is where nobody says otherwise: use self.momentum.",
+        swap=("""        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (unbiased - self.running_var)
+""", """        self.running_mean += 0.1 * (mean - self.running_mean)
+        self.running_var += 0.1 * (unbiased - self.running_var)
+"""))
+mistake("M / (M - 1) is upside down", "A few samples lie closer to their own mean than to the true one, so var is too small on average. The factor "
+        "makes it larger: M / (M - 1).", swap=("(count / (count - 1))", "((count - 1) / count)"))
+mistake("gamma is forgotten in eval's dx", "out is gamma · xhat + beta in both modes, so gamma belongs to both gradients.",
+        swap=("dx = dout * spread(gamma / std, dout.ndim)", "dx = dout * spread(1 / std, dout.ndim)"))
+mistake("eval leaves the gradients of weight and bias out", "Only the statistics are constants in eval. gamma and beta still scale and shift, and get "
+        "their gradients.",
+        swap=("        if self.weight:\n            self.weight.grad", "        if self.weight and trained:\n            self.weight.grad"))
+mistake("what forward saves is kept in one slot", "A second forward overwrites what the first one kept. Use self.save and "
+        "self.saved(), which keep one entry per call.",
+        swap=("        self.save(xhat, std, self.training)\n", "        kept = xhat, std, self.training\n"
+              "        self.saved = lambda: kept\n"))
+mistake("eval refuses a single value too", "In eval nothing is computed from the batch, so one value is enough. Ask for self.training as well.",
+        swap=("if self.training and count < 2:", "if count < 2:"))
+mistake("two values per channel are refused", "Two values have a variance. Refuse a count below 2, not 2 itself.",
+        swap=("if self.training and count < 2:", "if self.training and count <= 2:"))
+mistake("a batch of one picture is refused", "One picture has H · W values per channel. Refuse by count, not by the size of the batch.",
+        swap=("if self.training and count < 2:", "if self.training and len(x) < 2:"))
+mistake("track is called in eval too", "In eval mean and var are the running ones, and M / (M - 1) would make running_var larger at every call. Track "
+        "in training only.",
+        swap=("""            self.track(mean, var, count)
+        else:
+            mean, var = self.running_mean, self.running_var
+""", """        else:
+            mean, var = self.running_mean.copy(), self.running_var.copy()
+        self.track(mean, var, max(count, 2))
+"""))
+mistake("weight and bias are forgotten in forward", "xhat is not the output yet: each channel is scaled by gamma and shifted by beta.",
+        swap=("""        out = xhat * spread(gamma, x.ndim)
+        out += spread(beta, x.ndim)
+""", "        out = xhat * 1\n"))
 
 # %% [markdown] hints="BatchNorm"
 # `forward` differs between the modes in two lines only: where mean and var come from, and whether the running statistics move. What does `backward` need
@@ -1094,6 +1232,9 @@ def norm_after_scaling(scale):
 @mistake("dx shrinks with the variance", "The variance grows by the square of the factor. Is it the variance or the std that dx is divided by?")
 def norm_after_scaling(scale):
     return 1.0, 1 / scale**2
+@mistake("out shrinks", "out is not divided by scale: centred grows too. What happens to the quotient of centred and std?")
+def norm_after_scaling(scale):
+    return 1 / scale, 1 / scale
 
 # %% [markdown] hints="norm_after_scaling"
 # Take the five samples from the beginning, ten times as large. Compute `xhat` by hand again.
@@ -1117,12 +1258,12 @@ def norm_after_scaling(scale):
 # A network can learn its training digits by heart (06). `Dropout` hinders that. In training it sets each
 # element to zero with probability `p`, drawn anew in each pass. No unit can rely on a single neighbour.
 #
-# Each mask leaves another, thinner network. All share their weights, and in `eval` they answer together, as one average: an *ensemble*.
+# Each mask leaves another, thinner network. All share their weights, and in `eval` they answer together, roughly as one average: an *ensemble*.
 #
 # $$\text{out} = x \cdot \text{keep} \cdot \text{factor}, \qquad \text{dx} = \text{dout} \cdot \text{keep} \cdot \text{factor},
 # \qquad \text{keep} \in \{0, 1\} .$$
 #
-# An element survives with probability $1 - p$, so its mean shrinks by that. Either mode can make up for it:
+# An element survives with probability $1 - p$, so its mean shrinks to that share. Either mode can make up for it:
 #
 # | form | factor in training | in eval (nothing is dropped) |
 # |---|---|---|
@@ -1202,9 +1343,15 @@ def probe(Dropout, rng):
     layer.forward(x)
     yield "dx of the later of two calls", layer.backward(dout)
     yield "dx of the earlier of two calls", layer.backward(dout)
+    layer.forward(x)
     layer.eval()
-    yield "out in eval", layer(x)
-    yield "dx in eval", layer.backward(dout)
+    yield "dx of a forward in training, after eval()", layer.backward(dout)
+    out = layer(x)
+    yield "out in eval", out
+    yield "memory of out in eval", "x's own" if np.shares_memory(out, x) else "fresh"
+    dx = layer.backward(dout)
+    yield "dx in eval", dx
+    yield "memory of dx in eval", "dout's own" if np.shares_memory(dx, dout) else "fresh"
     classic = Dropout(p, inverted=False, rng=np.random.default_rng(seed))
     yield "classic out in training", classic(x)
     yield "classic dx in training", classic.backward(dout)
@@ -1216,8 +1363,10 @@ def probe(Dropout, rng):
         try:
             Dropout(p)
             yield f"p = {p}", "accepted"
-        except ValueError:
-            yield f"p = {p}", "ValueError"
+        except ValueError as error:
+            yield f"p = {p}", "ValueError" + " that names p" * (f"{p:g}" in str(error))
+        except Exception as error:
+            yield f"p = {p}", type(error).__name__
 
 # %% mistakes="Dropout"
 mistake("the survivors are not scaled up in training", "Inverted dropout makes up for the lost share at once: what is kept is divided by 1 - p.",
@@ -1241,6 +1390,48 @@ mistake("backward ignores the mask", "What was set to zero did not influence the
         swap=("        dx *= keep\n", ""))
 mistake("p = 1 is accepted", "With p = 1 nothing is left and 1 / (1 - p) divides by zero. Refuse p outside 0 ≤ p < 1.",
         swap=("if not 0 <= p < 1:", "if not 0 <= p <= 1:"))
+mistake("the survivors are divided by p", "p is the share that is lost. What is kept, 1 - p, is what to divide by.",
+        swap=("factor = 1 / (1 - self.p) if", "factor = 1 / self.p if"))
+mistake("the survivors are multiplied by 1 - p", "Dropping has made the mean smaller already. Training makes up for it by dividing.",
+        swap=("factor = 1 / (1 - self.p) if", "factor = 1 - self.p if"))
+mistake("eval behaves as training does", "Only training leaves anything out: ask for self.training.",
+        swap=("if self.training:", "if True:"))
+mistake("the mask is drawn in float64", "The docstring says rng.random(x.shape, np.float32). Without the dtype other numbers are drawn.",
+        swap=("self.rng.random(x.shape, np.float32)", "self.rng.random(x.shape)"))
+mistake("the mask is kept in one slot", "A second forward overwrites the mask of the first. Use self.save and self.saved(), which "
+        "keep one entry per call.",
+        swap=("        self.save(keep, factor)\n", "        self.saved = lambda: (keep, factor)\n"))
+mistake("eval saves nothing for backward", "A gradient is asked for in eval too, by saliency maps for one. Save in both modes.",
+        swap=("        self.save(keep, factor)\n", "        if self.training:\n            self.save(keep, factor)\n"))
+mistake("backward asks for the mode of now", "The mode may have been switched since. What counts is how forward ran: take its keep and factor.",
+        swap=("        dx = dout * factor\n        dx *= keep\n", """        if not self.training:
+            keep, factor = True, 1.0 if self.inverted else 1 - self.p
+        dx = dout * factor
+        dx *= keep
+"""))
+mistake("backward lets dout through in eval", "What counts is how forward ran, and the classic form has a factor in eval: take forward's keep and "
+        "factor.", swap=("        dx = dout * factor\n", "        if not self.training:\n            return dout.copy()\n"
+                        "        dx = dout * factor\n"))
+mistake("a negative p is accepted", "A probability is at least 0. Refuse p outside 0 ≤ p < 1.", swap=("if not 0 <= p < 1:", "if not p < 1:"))
+mistake("p = 0 is refused", "With p = 0 nothing is dropped, which is allowed: 0 ≤ p < 1.", swap=("if not 0 <= p < 1:", "if not 0 < p < 1:"))
+mistake("the error does not name p", "Whoever reads the error wants to know what was received: write p into the message.",
+        swap=("received p={p}: p is", "received another value: p is"))
+
+@mistake("eval hands back x itself", "Whoever writes into out would change x. Return a fresh array, also where nothing is dropped: x * factor.")
+class Dropout(reference):
+    def forward(self, x):
+        out = super().forward(x)
+        return out if self.training or not self.inverted else x
+
+@mistake("eval hands back dout itself", "Whoever writes into dx would change dout. Return a fresh array: dout * factor.")
+class Dropout(reference):
+    def backward(self, dout):
+        keep, factor = self.saved()
+        return dout if keep is True and factor == 1 else dout * factor * keep
+mistake("classic dropout scales up in eval", "Classic training lets x through unscaled, and loses a share p. In eval nothing is lost, so x must become "
+        "smaller.", swap=("1.0 if self.inverted else 1 - self.p", "1.0 if self.inverted else 1 / (1 - self.p)"))
+mistake("p is refused with an AssertionError", "assert is for what cannot happen, and python -O leaves it out. A wrong argument raises a ValueError.",
+        swap=("raise ValueError(", "raise AssertionError("))
 
 # %% [markdown] hints="Dropout"
 # There are two questions. Is anything dropped? That depends on the mode. What is the factor? That depends on the mode and the form. Both answers are needed again in backward.
@@ -1294,7 +1485,7 @@ for inverted in (True, False):
 
 # %% [markdown]
 # In each form the mean of the passes is what `eval` gives. This holds for
-# one layer by itself; behind a ReLU it is an approximation.
+# the layer by itself. Once a ReLU follows, it is an approximation: the mean of a ReLU is not the ReLU of the mean.
 #
 # ## Use: the network grows
 #
@@ -1378,7 +1569,7 @@ print("lower held-out cross-entropy, last eight epochs:", new[-8:, 0].mean() < o
 # %% [markdown]
 # Left: at ten times the learning rate the plain network is stuck, and the normalised one learns fastest of the three.
 #
-# Right: the plain network's held-out loss creeps up again; the other's stays below it. But the share read right hardly changes. One
+# Right: the plain network's held-out loss soon creeps up again. The other's ends lower, though it rises too. But the share read right hardly changes. One
 # hidden layer did not need help to train. These layers earn their keep in deep networks.
 #
 # ## Exercise 8 ★: break it and say why
@@ -1386,7 +1577,7 @@ print("lower held-out cross-entropy, last eight epochs:", new[-8:, 0].mean() < o
 # Someone trains `BatchNorm1d` with batches of *two*. Take `gamma` 1, `beta` 0 and `eps` 0. What comes out, and what goes back, for x and dout of shape (2, C)? No feature has
 # two equal values.
 
-# %% exercise="batch_of_two" points=1 stars=1
+# %% exercise="batch_of_two" points=1 stars=1 reveal=false
 def batch_of_two(x, dout):
     """Return out and dx, both (2, C), of a BatchNorm with eps = 0 on a batch of two.
 
@@ -1407,7 +1598,7 @@ def probe(batch_of_two, rng):
     first = rng.random(C) < 0.5
     x = np.stack([np.where(first, low, low + gap), np.where(first, low + gap, low)])
     out, dx = batch_of_two(x, rng.normal(size=(2, C)) + 0.5)
-    yield "out", out
+    yield "out", np.asarray(out, float)
     yield "dx", np.round(dx, 9) + 0.0
 
 # %% mistakes="batch_of_two"
@@ -1428,6 +1619,32 @@ def batch_of_two(x, dout):
          "has a slope as well.")
 def batch_of_two(x, dout):
     return np.sign(x - x[::-1]), (dout - dout.mean(axis=0)) / x.std(axis=0)
+@mistake("the signs are exchanged", "The larger of the two lies above the mean. Which sign has its xhat?")
+def batch_of_two(x, dout):
+    return np.sign(x[::-1] - x), np.zeros_like(x)
+
+@mistake("the first row is taken for the smaller one", "That holds for 3 and 7. In another feature the first of the two may be the larger.")
+def batch_of_two(x, dout):
+    return np.array([[-1.0], [1.0]]) * np.ones_like(x), np.zeros_like(x)
+
+@mistake("out is halved", "The distance of each number from the mean is half their difference. And how large is std?")
+def batch_of_two(x, dout):
+    return np.sign(x - x[::-1]) / 2, np.zeros_like(x)
+
+@mistake("dx is taken to be dout", "That would be a layer that changes nothing. Take the bracket, term by term.")
+def batch_of_two(x, dout):
+    return np.sign(x - x[::-1]), dout
+
+@mistake("dx is only centred", "That is the term through the mean. A straight line through two points has a slope as well.")
+def batch_of_two(x, dout):
+    return np.sign(x - x[::-1]), dout - dout.mean(axis=0)
+@mistake("out is taken to be zero", "Only a feature with two equal values becomes zero. Try 3 and 7: centred, std, xhat.")
+def batch_of_two(x, dout):
+    return np.zeros_like(x), np.zeros_like(x)
+
+@mistake("out is 0 and 1", "xhat has mean 0. Try 3 and 7: centred, std, xhat.")
+def batch_of_two(x, dout):
+    return np.where(x > x[::-1], 1.0, 0.0), np.zeros_like(x)
 
 # %% [markdown] hints="batch_of_two"
 # Take the two numbers 3 and 7. Their mean is 5. What is their std?

@@ -186,6 +186,13 @@ def test_a_wrong_number_of_results_is_named():
     )
 
 
+def test_too_few_whole_numbers_are_shown_so_that_no_other_answer_is_named():
+    exercise = workshop(find_chapter("10").exercises["channel_axes"])
+    said = [as_text(judge(exercise, lambda ndim, axes=axes: axes, 1)) for axes in [(0,), (-1,)]]
+    assert "returned a tuple of 1 value, (0,), but it must return a tuple of 3 values" in said[0]
+    assert "only the batch is averaged over" in said[0] and "known mistake" not in said[1]
+
+
 def test_what_is_right_is_said_beside_what_is_wrong():
     said = backward("return dout @ weight, dout.T @ x, -dout.sum(0)")
     assert said.splitlines()[0] == "not yet  linear_backward: dbias is wrong; dx, dweight are right"

@@ -213,15 +213,15 @@ class _Watch:
             if not _same_bytes(value, before[label]):
                 kind = "drifted" if _nearly(value, before[label]) else "mutated"
                 raise _Stop(Failure(kind, label, str(call)))
-        self._compare_return(call)
+        self._compare_return(call, result)
         return result
 
-    def _compare_return(self, call):
+    def _compare_return(self, call, result):
         if self.expected is None or len(self.outcome.calls) > len(self.expected):
             return
         wanted = self.expected[len(self.outcome.calls) - 1]
         if wanted.name == call.name and not _same_return(call.returned, wanted.returned):
-            text = f"{call.name} returned {_words(call.returned)}, " \
+            text = f"{call.name} returned {_words(call.returned)}{_whole_numbers(result)}, " \
                    f"but it must return {_words(wanted.returned)}"
             raise _Stop(Failure("returned", text, str(call)))
 
@@ -248,8 +248,17 @@ def _words(kind):
     if kind == ("array",):
         return "one array or number"
     if kind[0] in ("tuple", "list"):
-        return f"a {kind[0]} of {kind[1]} values"
+        return f"a {kind[0]} of {kind[1]} value{'' if kind[1] == 1 else 's'}"
     return f"an object of type {kind[1]}"
+
+
+def _whole_numbers(result):
+    """A short tuple or list of whole numbers, so that two wrong ones do not look the same."""
+    if type(result) not in (tuple, list) or not 0 < len(result) <= 6:
+        return ""
+    if not all(isinstance(value, (int, np.integer)) for value in result):
+        return ""
+    return f", {type(result)(map(int, result))}"
 
 
 def _named_arguments(function, args, kwargs, skip):
