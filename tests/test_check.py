@@ -3,6 +3,11 @@
 import pytest
 from tinycourse import message
 
+from nyang_edu.course.diagnosing import judge
+from nyang_edu.course.reference import workshop
+from nyang_edu.course.reporting import as_text
+from nyang_edu.course.source import find_chapter
+
 HEAD = "def linear_forward(x, weight, bias):\n    "
 BACK = "def linear_backward(dout, x, weight):\n    "
 RIGHT_BACK = "dout @ weight, dout.T @ x, dout.sum(0)"
@@ -186,11 +191,14 @@ def test_a_wrong_number_of_results_is_named():
     )
 
 
-def test_too_few_whole_numbers_are_shown_so_that_no_other_answer_is_named():
-    exercise = workshop(find_chapter("10").exercises["channel_axes"])
-    said = [as_text(judge(exercise, lambda ndim, axes=axes: axes, 1)) for axes in [(0,), (-1,)]]
-    assert "returned a tuple of 1 value, (0,), but it must return a tuple of 3 values" in said[0]
-    assert "only the batch is averaged over" in said[0] and "known mistake" not in said[1]
+@pytest.mark.parametrize("axes, named", [((0,), True), ((-1,), False)])
+def test_too_few_whole_numbers_are_shown_so_that_no_other_answer_is_named(axes, named):
+    def channel_axes(ndim):
+        return axes
+
+    said = as_text(judge(workshop(find_chapter("10").exercises["channel_axes"]), channel_axes, 1))
+    assert f"returned a tuple of 1 value, {axes}, but it must return a tuple of 3 values" in said
+    assert ("known mistake: only the batch is averaged over" in said) == named
 
 
 def test_what_is_right_is_said_beside_what_is_wrong():
