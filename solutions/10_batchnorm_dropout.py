@@ -1273,6 +1273,7 @@ def norm_after_scaling(scale):
 # ### Exercise 7 ★★: Dropout
 #
 # Both forms, both modes. Draw as the docstring says. Backward must use the *same* mask as its forward.
+# Both return a fresh array, also where nothing is dropped.
 
 # %%
 #| export model.dropout
