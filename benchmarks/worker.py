@@ -29,7 +29,13 @@ def make(contender, suite, name):
 
 
 def prepare(contender, threads):
-    """Set the threads of this process and describe what it computes with."""
+    """Set the threads of this process and describe what it computes with.
+
+    Everybody keeps freed memory, as this framework does on import: PyTorch too is faster so.
+    """
+    from nyang_edu.utility.team import keep_memory
+
+    keep_memory()
     if contender.startswith("torch"):
         import torch
 
