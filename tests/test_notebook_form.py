@@ -78,6 +78,17 @@ def test_a_built_chapter_holds_nothing_of_its_author(path):
     assert [s for s in secrets if s in text] == []
 
 
+@pytest.mark.parametrize("path, later", zip(BUILT, [*BUILT[1:], None], strict=True),
+                         ids=lambda p: p.stem if p else "end")
+def test_a_finished_chapter_leads_to_the_next(path, later):
+    """What the executed notebook shows at its end, though chapters were added since."""
+    book = json.loads(read_text(REPO / "solutions" / path.name))
+    shown = "".join(text for cell in book["cells"] if "".join(cell["source"]).startswith("finish(")
+                    for output in cell["outputs"] for text in output.get("text", ()))
+    words = f"next: chapter {later.stem[:2]}, " if later else "That was the last chapter."
+    assert words in shown, "nyang build --execute brings it up to date"
+
+
 def author_secrets(chapter):
     """Whole solutions, the author's cells, and the mistakes' names."""
     for exercise in chapter.exercises.values():
