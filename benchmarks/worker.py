@@ -31,7 +31,7 @@ def make(contender, suite, name):
 def prepare(contender, threads):
     """Set the threads of this process and describe what it computes with.
 
-    Everybody keeps freed memory, as this framework does on import: PyTorch too is faster so.
+    Everybody keeps freed memory, as this framework does on import.
     """
     from nyang_edu.utility.team import keep_memory
 
