@@ -57,12 +57,12 @@ class LeakyReLU(NyangModel):
         """Return x where it is positive, negative_slope · x elsewhere."""
         positive = x > 0
         self.save(positive)
-        return np.where(positive, x, self.negative_slope * x)
+        return np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)
 
     def backward(self, dout):
         """Return dx: dout where x was positive, negative_slope · dout elsewhere."""
         positive = self.saved()
-        return np.where(positive, dout, self.negative_slope * dout)
+        return dout * positive + self.negative_slope * (dout * ~positive)
 
 
 def sigmoid(x):
