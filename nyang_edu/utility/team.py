@@ -18,7 +18,7 @@ try:
 except ImportError:  # then BLAS alone uses the cores
     ThreadpoolController = None
 
-WORTH = 150_000  # fewer multiplications than this are done before a second thread wakes up
+WORTH = 1_500_000  # of fewer multiplications than this, one thread alone is done sooner
 
 
 def keep_memory(limit=1 << 30):
