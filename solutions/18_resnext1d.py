@@ -274,6 +274,7 @@ def probe(held_out_patients, rng):
     yield "splits from six seeds", ("different" if len(others) > 1 else
                                     "always the first by name" if first else "always the same")
     yield "patients in the test where the share is smaller", len(set(patients[split(seed, share - 0.4 / P)[1]]))
+    yield "patients in the test where the share is large", len(set(patients[split(seed, 1 - 2.3 / P)[1]]))
     yield "patients in the test where the share is tiny", len(set(patients[split(seed, 0.1 / P)[1]]))
 
 # %% mistakes="held_out_patients"
