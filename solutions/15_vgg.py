@@ -58,7 +58,7 @@ for i, ax in enumerate(axes):
 plt.show()
 
 # %% [markdown]
-# First two numbers to beat. A single `Linear` on the pixels, and chapter 14's LeNet for photographs. All networks of this chapter see the same animals, five times.
+# First two numbers to beat. A single `Linear` on the pixels, and chapter 14's LeNet for photographs. Every network that is to beat them sees the same animals, five times.
 
 # %%
 linear = train(NyangFlow(Flatten(), Linear(3 * 32 * 32, 2, rng=np.random.default_rng(0))), lr=0.002)
@@ -153,6 +153,8 @@ mistake("the windows lie side by side", "The second window lies on the results o
         swap=("side = 1 + 2 * n", "side = 3 * n"))
 mistake("the reach is tripled by each layer", "Tripling would need a stride of 3. At stride 1 each layer adds two pixels.",
         swap=("side = 1 + 2 * n", "side = 3**n"))
+mistake("the reach is doubled by each layer", "2 layers see 5 pixels, and 3 layers see 7. Each layer adds two pixels, whatever it stands on.",
+        swap=("side = 1 + 2 * n", "side = 1 + 2**n"))
 mistake("the middle pixel is forgotten", "With no layer at all an output sees one pixel. Start from there.",
         swap=("side = 1 + 2 * n", "side = 2 * n"))
 mistake("each layer adds one pixel only", "A window of 3 reaches one pixel to the left and one to the right.",
@@ -167,6 +169,16 @@ mistake("the one kernel is counted as a row", "The one kernel is a square: side 
 def same_reach(n, channels):
     side = 1 + 2 * n
     return side, n * 9 * channels, side**2 * channels
+
+@mistake("the channels are left out", "There is a kernel of its own for every pair of an input and an output channel.")
+def same_reach(n, channels):
+    side = 1 + 2 * n
+    return side, n * 9, side**2
+
+@mistake("the side is given as an area", "The side of a 5 × 5 kernel is 5.")
+def same_reach(n, channels):
+    side, stack, single = reference(n, channels)
+    return side**2, stack, single
 
 @mistake("the biases are counted", "Weights only, for this comparison.")
 def same_reach(n, channels):
@@ -241,6 +253,12 @@ mistake("the second kernel is turned over", "A place further right in the second
         swap=("second[:, :, r, c]", "second[:, :, L - 1 - r, L - 1 - c]"))
 mistake("the first kernel is turned over", "Our convolutions do not flip their kernels, and neither does their product: r + s = t.",
         swap=('second[:, :, r, c], first)', 'second[:, :, r, c], first[:, :, ::-1, ::-1])'))
+mistake("the whole kernel is turned over", "A convolution that does not flip answers a single bright pixel with its kernel turned over. Turn the answer back: [::-1] along both sides.",
+        swap=("    return weight", "    return weight[:, :, ::-1, ::-1]"))
+mistake("input and output channels are exchanged", "A weight lists its output channels first: (O, I, side, side).",
+        swap=("    return weight", "    return weight.swapaxes(0, 1)"))
+mistake("the patch has the size of the second kernel", "At each of the second kernel's L · L places lands a copy of the first, and that has K rows and columns.",
+        swap=("r:r + K, c:c + K", "r:r + L, c:c + L"))
 mistake("what overlaps is replaced, not added", "Several pairs r, s lead to one t. Their products add up.",
         swap=("+= np.einsum", "= np.einsum"))
 mistake("rows and columns are exchanged", "The row of the second kernel moves the patch down, its column moves it right.",
@@ -325,7 +343,7 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The height of a blue box is the side of the maps, its width stands for their number. We build torchvision's version, which goes back to a paper of 2014. The one of 2012 had other numbers of maps, split them over two graphics cards, and
+# The height of a blue box is the side of the maps, its width stands for their number. An orange box is as high as its layer has features. We build torchvision's version, which goes back to a paper of 2014. The one of 2012 had other numbers of maps, split them over two graphics cards, and
 # normalised across channels, a habit that did not last.
 #
 # ### Exercise 3 ★★: the five convolutions
@@ -399,7 +417,7 @@ def probe(alexnet_features, rng):
     for one in model.to(np.float64).parameters():
         one.data[...] = rng.normal(0.05, one.data[0].size ** -0.5, one.data.shape)
     model.parameters()[-1].data[0] = -100.0  # one map that a ReLU turns to 0, and a pooling does not
-    x = rng.normal(size=(2, 3, 35 * first[1], 41 * first[1]))
+    x = rng.normal(size=(2, 3, 43 * first[1], 47 * first[1]))
     out = model(x)
     yield "out", out
     yield "dx", model.backward(rng.normal(size=out.shape))
@@ -410,26 +428,46 @@ def probe(alexnet_features, rng):
     yield "weights that another seed repeats", sum(np.array_equal(one[name], other[name]) for name in weights)
 
 # %% mistakes="alexnet_features"
-mistake("the pooling windows have 2 pixels", "AlexNet's poolings overlap: windows of 3 move by 2.",
-        swap=("""*conv_relu(a, b, 5, 1, 2, rng), MaxPool2d(3, 2),
-        *conv_relu(b, c, 3, 1, 1, rng),
-        *conv_relu(c, d, 3, 1, 1, rng),
-        *conv_relu(d, e, 3, 1, 1, rng), MaxPool2d(3, 2))""", """*conv_relu(a, b, 5, 1, 2, rng), MaxPool2d(2, 2),
-        *conv_relu(b, c, 3, 1, 1, rng),
-        *conv_relu(c, d, 3, 1, 1, rng),
-        *conv_relu(d, e, 3, 1, 1, rng), MaxPool2d(2, 2))"""))
-mistake("the pooling windows move by 3", "MaxPool2d(3) moves by its own size. Here windows of 3 move by 2, so they overlap.",
-        swap=("*conv_relu(a, b, 5, 1, 2, rng), MaxPool2d(3, 2)", "*conv_relu(a, b, 5, 1, 2, rng), MaxPool2d(3)"))
-mistake("the last pooling is missing", "A pooling follows the fifth convolution too.",
-        swap=("*conv_relu(d, e, 3, 1, 1, rng), MaxPool2d(3, 2))", "*conv_relu(d, e, 3, 1, 1, rng))"))
-mistake("a pooling follows the third convolution too", "Between the third, fourth and fifth convolution nothing is pooled.",
-        swap=("        *conv_relu(b, c, 3, 1, 1, rng),\n", "        *conv_relu(b, c, 3, 1, 1, rng), MaxPool2d(3, 2),\n"))
-mistake("the 5 × 5 is padded by 1", "A kernel of 5 keeps the size with a padding of 2, half of it on each side.",
-        swap=("conv_relu(a, b, 5, 1, 2, rng)", "conv_relu(a, b, 5, 1, 1, rng)"))
-mistake("the 3 × 3 are not padded", "A kernel of 3 keeps the size with a padding of 1.",
-        swap=("*conv_relu(d, e, 3, 1, 1, rng)", "*conv_relu(d, e, 3, 1, 0, rng)"))
-mistake("the second kernel is 3 × 3", "The second convolution looks through windows of 5 × 5.",
-        swap=("conv_relu(a, b, 5, 1, 2, rng)", "conv_relu(a, b, 3, 1, 1, rng)"))
+from nyang_edu import AvgPool2d
+
+
+def flow(first, channels, rng, five=(5, 1, 2), three=(3, 1, 1), pool=(3, 2), pools=(0, 1, 4), part=conv_relu, kind=MaxPool2d):
+    layers, before = [], 3
+    for k, (width, window) in enumerate(zip(channels, (first, five, three, three, three))):
+        layers += part(before, width, *window, rng)
+        layers += [kind(*pool)] if k in pools else []
+        before = width
+    return NyangFlow(*layers)
+
+
+def wrong(name, hint, **change):
+    @mistake(name, hint)
+    def alexnet_features(first=(11, 4, 2), channels=(64, 192, 384, 256, 256), rng=None):
+        return flow(first, channels, rng, **change)
+
+
+wrong("the pooling windows have 2 pixels", "AlexNet's poolings overlap: windows of 3 move by 2.", pool=(2, 2))
+wrong("the pooling windows move by 3", "MaxPool2d(3) moves by its own size. Here windows of 3 move by 2, so they overlap.", pool=(3,))
+wrong("the poolings are padded", "MaxPool2d(3, 2) is enough: at 224 the maps then have 27, 13 and 6 rows.", pool=(3, 2, 1))
+wrong("the poolings take the mean", "AlexNet's poolings keep the maximum: MaxPool2d.", kind=AvgPool2d)
+wrong("the last pooling is missing", "A pooling follows the fifth convolution too.", pools=(0, 1))
+wrong("a pooling follows the third convolution, not the fifth", "Between the third, fourth and fifth convolution nothing is pooled. The last pooling follows the fifth.",
+      pools=(0, 1, 2))
+wrong("a pooling follows the third convolution too", "Between the third, fourth and fifth convolution nothing is pooled.", pools=(0, 1, 2, 4))
+wrong("the 5 × 5 is padded by 1", "A kernel of 5 keeps the size with a padding of 2, half of it on each side.", five=(5, 1, 1))
+wrong("the 5 × 5 is not padded", "A kernel of 5 keeps the size with a padding of 2, half of it on each side.", five=(5, 1, 0))
+wrong("the 3 × 3 are not padded", "A kernel of 3 keeps the size with a padding of 1.", three=(3, 1, 0))
+wrong("the second kernel is 3 × 3", "The second convolution looks through windows of 5 × 5.", five=(3, 1, 1))
+wrong("there is no ReLU", "Without a bend a stack of convolutions is a single one, as exercise 2 has shown. conv_relu lists both.",
+      part=lambda *window: conv_relu(*window)[:1])
+wrong("flows stand inside the flow", "The names then read 0.0.weight, and torchvision's arrays do not fit. Hand the layers over one by one: *conv_relu(…).",
+      part=lambda *window: [NyangFlow(*conv_relu(*window))])
+wrong("a list stands where a layer should", "conv_relu gives a list of two layers. A star hands them over one by one: *conv_relu(…), *layers.",
+      part=lambda *window: [conv_relu(*window)])
+wrong("rng is not handed on", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
+      part=lambda *window: conv_relu(*window[:-1], None))
+wrong("the generator is made inside", "With a seed of its own every model gets the same weights. Draw from the rng that is given.",
+      part=lambda *window: conv_relu(*window[:-1], np.random.default_rng(0)))
 mistake("the large image's first window is built in", "first holds kernel size, stride and padding, and a small image needs others: unpack it with *first.",
         swap=("*conv_relu(3, a, *first, rng)", "*conv_relu(3, a, 11, 4, 2, rng)"))
 mistake("the last ReLU is missing", "A ReLU follows every convolution, the fifth too.",
@@ -440,8 +478,6 @@ mistake("the widths of the third and fourth are swapped", "channels lists the wi
         *conv_relu(d, e, 3""", """*conv_relu(b, d, 3, 1, 1, rng),
         *conv_relu(d, c, 3, 1, 1, rng),
         *conv_relu(c, e, 3"""))
-mistake("rng is not handed on", "Every layer of a model draws from the one generator. Otherwise no run can be repeated.",
-        swap=("conv_relu(c, d, 3, 1, 1, rng)", "conv_relu(c, d, 3, 1, 1, None)"))
 
 # %% [markdown] hints="alexnet_features"
 # Read the drawing from left to right. Every blue box behind the image is a convolution with its ReLU; where the side falls, there is a pooling in between.
@@ -463,7 +499,7 @@ mistake("rng is not handed on", "Every layer of a model draws from the one gener
 
 # %% [markdown]
 # The classifier is given. So is `NamedFlow`, a flow whose parts have names: that makes our `state_dict` torchvision's. Between the two halves stands
-# `AdaptiveAvgPool2d` (09). Whatever the size of the image, 6 × 6 places reach the dense layers. LeNet-5 refused images of another size; this one does not.
+# `AdaptiveAvgPool2d` (09). Whatever the size of the image, 6 × 6 places reach the dense layers. Where the maps have fewer, the means share them. LeNet-5 refused images of another size; this one does not.
 
 # %%
 #| export model.named_flow
@@ -657,6 +693,18 @@ mistake("there is no ReLU behind a plain convolution", "Without a bend the stack
         swap=("else [ReLU()]", "else []"))
 mistake("the convolutions are not padded", "A 3 × 3 window loses a pixel at each side. padding=1 keeps the size, and only the poolings shrink the maps.",
         swap=("3, padding=1, rng=rng", "3, rng=rng"))
+mistake("the pooling windows have 3 pixels", "That was AlexNet. VGG's poolings are 2 × 2 and do not overlap.",
+        swap=("MaxPool2d(2)", "MaxPool2d(3, 2)"))
+mistake("the \"M\" is kept as a number of channels", "A pooling leaves the number of channels as it is. Keep the number only where a convolution was added.",
+        swap=("            continue\n", "            channels = entry\n            continue\n"))
+mistake("a list stands where a layer should", "NyangFlow takes the layers one by one: a star before the list hands them over, NyangFlow(*layers).",
+        swap=("NyangFlow(*layers)", "NyangFlow(layers)"))
+mistake("flows stand inside the flow", "The names then read 0.0.weight, and torchvision's arrays do not fit. Put all layers into one list.",
+        swap=("""        layers.append(Conv2d(channels, entry, 3, padding=1, rng=rng))
+        layers += [BatchNorm2d(entry), ReLU()] if batch_norm else [ReLU()]
+""", """        conv = Conv2d(channels, entry, 3, padding=1, rng=rng)
+        layers.append(NyangFlow(conv, BatchNorm2d(entry), ReLU()) if batch_norm else NyangFlow(conv, ReLU()))
+"""))
 mistake("the poolings move by one pixel", "MaxPool2d(2) moves by its own size and halves the maps.",
         swap=("MaxPool2d(2)", "MaxPool2d(2, 1)"))
 mistake("convolutions with BatchNorm have no bias", "It would do no harm to leave the bias out. But torchvision's arrays would not fit any more: keep it.",
@@ -867,7 +915,7 @@ for name, table in both.items():
 print(f"VGG-16 multiplies {both['VGG-16'][:, 1].sum() / both['AlexNet'][:, 1].sum():.0f} times as often as AlexNet")
 
 # %% [markdown]
-# Numbers over the bars are millions. One dense layer, D1, holds most of VGG-16. It reads 512 · 7 · 7 numbers, and for that it gets 4,096 weights each. GoogLeNet and ResNet will read the mean of each map instead, and need no such layer. The time is in the convolutions, and most of them take the same. A pooling quarters the places, the next stage has twice the maps on both sides of a layer, and the two cancel.
+# Numbers over the bars are millions. One dense layer, D1, holds most of VGG-16. It reads 512 · 7 · 7 numbers, and each of them has 4,096 weights. GoogLeNet and ResNet will read the mean of each map instead, and need no such layer. The time is in the convolutions. From the second stage to the fourth the bars repeat: a pooling quarters the places, the maps on both sides of a layer double, and the two cancel. There a stage's first layer reads half as many maps and does half the work. The fifth stage has no more maps than the fourth, so nothing makes up for its pooling.
 #
 # ## Why depth needs BatchNorm
 #
@@ -951,7 +999,7 @@ print(f"the last 25 steps: the plain loss is more than twice as high: {bool(last
 #
 # ## Use: a quarter of VGG-11
 #
-# Back to the animals. AlexNet and VGG-11, both at a quarter of their width, so that they train here and now. So few features cannot spare every second one: AlexNet's Dropout is 0.2 here, not 0.5.
+# Back to the animals. AlexNet and VGG-11, both at a quarter of their width, so that they train here and now. So few features cannot spare every second one: AlexNet's Dropout is 0.2 here, not 0.5. Each has a learning rate of its own. Try AlexNet at VGG's, and VGG-11 with `batch_norm=False`.
 
 # %%
 alex = alexnet_small(2, np.random.default_rng(0), width=16, dropout=0.2)
@@ -1068,6 +1116,8 @@ def probe(grad_cam, rng):
     yield "heat in float32", grad_cam(front.eval(), back.eval(), x.astype(np.float32), classes)
 
 # %% mistakes="grad_cam"
+from nyang_edu import CrossEntropyLoss
+
 mistake("the gradient is not averaged over each map", "Each map gets one weight: the mean of its gradient over rows and columns.",
         swap=("dmaps.mean(axis=(2, 3), keepdims=True)", "dmaps"))
 mistake("the gradient is averaged over the samples too", "Each sample has weights of its own. Take the mean over the last two axes only.",
@@ -1092,6 +1142,18 @@ mistake("the gradients of all scores are added up", "A dout of ones asks for the
         swap=("dout[np.arange(len(x)), classes] = 1", "dout[...] = 1"))
 mistake("every sample gets the classes of all", "dout[:, classes] = 1 sets whole columns. Pick by two arrays: the rows' numbers and the classes.",
         swap=("dout[np.arange(len(x)), classes] = 1", "dout[:, classes] = 1"))
+mistake("dout is divided by the number of samples", "That belongs to a loss, which is a mean. Here each sample's score stands for itself: 1.",
+        swap=("dout[np.arange(len(x)), classes] = 1", "dout[np.arange(len(x)), classes] = 1 / len(x)"))
+mistake("dout holds the scores", "The gradient of a score by itself is 1, however high it is.",
+        swap=("dout[np.arange(len(x)), classes] = 1", "dout[np.arange(len(x)), classes] = scores[np.arange(len(x)), classes]"))
+mistake("a loss is sent back, not a score", "The gradient of the cross-entropy mixes all classes, and it points away from the right one. Ask for the score alone: 1 at the class.",
+        swap=("dmaps = back.backward(dout)", "loss = CrossEntropyLoss(); loss(scores, classes); dmaps = back.backward(loss.backward())"))
+mistake("dout is float64", "np.zeros and np.eye make float64 unless told otherwise: np.zeros_like(scores) keeps the dtype.",
+        swap=("np.zeros_like(scores)", "np.zeros(scores.shape)"))
+mistake("the weights lose their axes", "(N, C) does not meet (N, C, h, w): keepdims=True leaves (N, C, 1, 1).",
+        swap=("axis=(2, 3), keepdims=True", "axis=(2, 3)"))
+mistake("the back remembers nothing", "backward needs what forward has saved. no_memory is for the front alone.",
+        swap=("with undisturbed(front), undisturbed(back):", "with undisturbed(front), undisturbed(back), no_memory():"))
 mistake("the maps themselves are left out", "The weights say how much each map counts. The heat is where the maps are bright: multiply by them.",
         swap=("(weights * maps).sum", "dmaps.sum"))
 mistake("the front runs in the mode that it is in", "In training mode BatchNorm takes the batch's statistics, and changes its running ones. front.eval() inside the block.",
@@ -1100,6 +1162,10 @@ mistake("the back runs in the mode that it is in", "In training mode Dropout sil
         swap=("back.eval()(maps)", "back(maps)"))
 mistake("modes and gradients are not brought back", "A look must not change what is looked at: with undisturbed(…) around it, for both parts.",
         swap=("with undisturbed(front), undisturbed(back):", "if True:"))
+mistake("the back's mode and gradients are not brought back", "undisturbed guards the model that it is given: both parts need it.",
+        swap=("with undisturbed(front), undisturbed(back):", "with undisturbed(front):"))
+mistake("the front's mode is not brought back", "undisturbed guards the model that it is given: both parts need it.",
+        swap=("with undisturbed(front), undisturbed(back):", "with undisturbed(back):"))
 mistake("the heat is scaled to 1", "Return it as the formula says. Whoever draws it can scale it.",
         swap=("    return np.maximum((weights * maps).sum(axis=1), 0)", "    maps = maps / (np.maximum((weights * maps).sum(axis=1), 0).max(axis=(1, 2), keepdims=True)[:, None] + 1e-30)\n    return np.maximum((weights * maps).sum(axis=1), 0)"))
 
@@ -1182,7 +1248,7 @@ hottest, by_lot, coldest = results["fourth stage"]
 print("fourth stage: the hottest hurt most, the coldest least:", bool(hottest < by_lot < coldest))
 
 # %% [markdown]
-# The map of the fourth stage holds what it promised. Does that of the third? Grad-CAM gives each map *one* weight for all its places. That is fair only where what follows treats all places alike, as the mean at the end does. Far from the end it does not. So cut late, and test before you believe.
+# The map of the fourth stage holds what it promised. Does that of the third? Grad-CAM gives each map *one* weight for all its places. That is fair only where what follows treats all places alike, as a mean over them would. Behind the third stage four convolutions and three poolings follow, and they do not. Behind the fourth there are two of each. So cut late, and test before you believe.
 #
 # ## BatchNorm is for training only
 #
@@ -1251,6 +1317,7 @@ def probe(folded_norm, rng):
 mistake("the root is forgotten", "BatchNorm divides by the standard deviation: the root of variance plus eps.",
         swap=("np.sqrt(norm.running_var + norm.eps)", "(norm.running_var + norm.eps)"))
 mistake("eps is forgotten", "eps stands under the root in eval mode too.", swap=("norm.running_var + norm.eps", "norm.running_var"))
+mistake("eps is built in", "Not every norm has eps = 1e-5: ask norm.eps.", swap=("+ norm.eps", "+ 1e-5"))
 mistake("eps stands outside the root", "First add eps to the variance, then take the root.",
         swap=("np.sqrt(norm.running_var + norm.eps)", "(np.sqrt(norm.running_var) + norm.eps)"))
 mistake("the norm's weight is forgotten", "γ multiplies what has been normalised: it belongs to the factor.",
@@ -1261,6 +1328,16 @@ mistake("the running mean is not subtracted", "The mean is subtracted from the c
 mistake("the running mean is added", "BatchNorm subtracts the mean.", swap=("(bias - norm.running_mean)", "(bias + norm.running_mean)"))
 mistake("the convolution's bias is forgotten", "The bias goes through the BatchNorm with everything else.",
         swap=("(bias - norm.running_mean)", "(-norm.running_mean)"))
+mistake("the running mean is not scaled", "BatchNorm subtracts the mean first and scales what is left: the factor meets both.",
+        swap=("(bias - norm.running_mean) * scale", "bias * scale - norm.running_mean"))
+mistake("the bias is not scaled at all", "The factor s multiplies b − μ as well as the weight.",
+        swap=("(bias - norm.running_mean) * scale", "(bias - norm.running_mean)"))
+mistake("the bias stays as it was", "The norm moves every output by the same amount: that belongs into the bias.",
+        swap=("(bias - norm.running_mean) * scale + norm.bias.data", "bias.copy()"))
+mistake("the mean is subtracted from the weight too", "Multiply out: the mean stands beside w ⋆ x, not inside it. Only the bias feels it.",
+        swap=("weight * scale[:, None, None, None]", "(weight - norm.running_mean[:, None, None, None]) * scale[:, None, None, None]"))
+mistake("the factor meets the last axis", "NumPy aligns shapes at the end, so (O,) meets the kernel's columns. scale[:, None, None, None] has shape (O, 1, 1, 1).",
+        swap=("weight * scale[:, None, None, None]", "weight * scale"))
 mistake("the convolution's bias is not scaled", "BatchNorm scales what it gets, and the bias is a part of that.",
         swap=("(bias - norm.running_mean) * scale", "bias - norm.running_mean * scale"))
 mistake("the norm's bias is scaled too", "β comes last: nothing scales it.",
@@ -1318,7 +1395,7 @@ print(f"the logits of 1,000 animals differ by {difference:.0e} at most; "
 print("equal logits, to 1e-3:", difference < 1e-3)
 
 # %% [markdown]
-# BatchNorm helps to *find* the weights. A network without it could have held them all along.
+# BatchNorm helps to *find* the weights. A network without it could have held them all along. Do not expect much time back: a norm touches each number once or twice, the convolution before it reads a whole window of all maps for each.
 #
 # ## Against PyTorch
 #
