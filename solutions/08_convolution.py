@@ -17,7 +17,7 @@
 # (04), and a first trained network (06).
 #
 # **You will build** convolution three times with the same numbers: as loops, as one matrix
-# product, and as a layer. Then you read the fast kernel that the rest of the course runs on.
+# product, and as a layer. Then you read the fast code that the rest of the course runs on.
 #
 # **It unlocks** pooling (09), BatchNorm (10), and every architecture from LeNet (14) on.
 #
@@ -197,7 +197,7 @@ def probe(conv2d_loops, rng):
     yield "out with stride 2", conv2d_loops(x, weight, bias, 2)
     yield "out with padding 1", conv2d_loops(x, weight, bias, 1, 1)
     low = [a.astype(np.float32) for a in (x, weight, bias)]
-    yield "out in float32", conv2d_loops(*low)
+    yield "dtype of out for float32", str(conv2d_loops(*low).dtype)
 
 # %% mistakes="conv2d_loops"
 mistake("the kernel is flipped", "Place (k, l) of the kernel meets place (k, l) of the window. Turning the kernel is the "
@@ -216,6 +216,15 @@ mistake("the window is averaged, not summed", "The formula is a sum of products.
         swap=("(window * weight[o]).sum()", "(window * weight[o]).mean()"))
 mistake("the result is always float64", "np.zeros without a dtype is float64: pass x.dtype.",
         swap=("(N, O, OH, OW), x.dtype)", "(N, O, OH, OW))"))
+
+mistake("the output size forgets the + 1", "The division counts the moves of the window. One window is there before the first "
+        "move: output_size counts it.", swap=("OH, OW = output_size(H, KH, stride, padding), output_size(W, KW, stride, padding)",
+                                              "OH, OW = (output_size(L, K, stride, padding) - 1 for L, K in [(H, KH), (W, KW)])"))
+mistake("the output size leaves out the padding", "Windows also begin on the zeros: give the padding to output_size.",
+        swap=("output_size(H, KH, stride, padding), output_size(W, KW, stride, padding)",
+              "output_size(H, KH, stride), output_size(W, KW, stride)"))
+mistake("zeros are laid around samples and channels too", "np.pad with one number pads all four axes. pad2d pads the last two.",
+        swap=("padded = pad2d(x, padding)", "padded = np.pad(x, padding)[:N, : weight.shape[1]]"))
 
 @mistake("the padding is left out", "Lay the zeros around x first, with pad2d. The output size counts them too.")
 def conv2d_loops(x, weight, bias, stride=1, padding=0):
@@ -347,12 +356,16 @@ def probe(conv2d_im2col, rng):
     yield "out with a pair of paddings", conv2d_im2col(x, weight, bias, 1, (2, 1))
     yield "out with dilation 2", conv2d_im2col(x, weight, bias, 1, 1, 2)
     low = [a.astype(np.float32) for a in (x, weight, bias)]
-    yield "out in float32", conv2d_im2col(*low, 2, 1)
+    yield "out with stride 2 and padding 1", conv2d_im2col(x, weight, bias, 2, 1)
+    yield "dtype of out for float32", str(conv2d_im2col(*low).dtype)
 
 # %% mistakes="conv2d_im2col"
 mistake("the rows are reshaped to (N, O, OH, OW) without a transpose", "The product's first axis counts n, oh, ow, its second "
         "counts o. Reshape to (N, OH, OW, O) first, then move O forward with transpose.",
         swap=("rows.reshape(N, OH, OW, O).transpose(0, 3, 1, 2)", "rows.reshape(N, O, OH, OW)"))
+mistake("the rows are reshaped to (O, N, OH, OW)", "The product's first axis counts n, oh, ow, its second counts o: O is last. "
+        "Reshape to (N, OH, OW, O), then move O forward.",
+        swap=("rows.reshape(N, OH, OW, O).transpose(0, 3, 1, 2)", "rows.reshape(O, N, OH, OW).transpose(1, 0, 2, 3)"))
 mistake("the weight is flattened as (kh, kw, c)", "im2col writes each window with the channel slowest: (c, kh, kw). The weight "
         "already lies in memory like this, so it needs no transpose before reshape.",
         swap=("weight.reshape(O, -1).T", "weight.transpose(0, 2, 3, 1).reshape(O, -1).T"))
@@ -371,6 +384,10 @@ mistake("the result is always float64", "A float32 input must give a float32 out
 @mistake("the dilation is ignored", "Pass dilation to im2col, and DH, DW to output_size.")
 def conv2d_im2col(x, weight, bias, stride=1, padding=0, dilation=1):
     return reference(x, weight, bias, stride, padding)
+
+@mistake("the stride is ignored", "Pass stride to im2col, and SH, SW to output_size.")
+def conv2d_im2col(x, weight, bias, stride=1, padding=0, dilation=1):
+    return reference(x, weight, bias, 1, padding, dilation)
 
 @mistake("the padding is ignored", "Pass padding to im2col, and PH, PW to output_size.")
 def conv2d_im2col(x, weight, bias, stride=1, padding=0, dilation=1):
@@ -418,7 +435,7 @@ for ax, d in zip(axes[1:], [d1, d1, d2, d2]):
 plt.show()
 
 # %% [markdown]
-# A `Linear` from 16 to 4 would have 64 free numbers in $A$. Here most are zero, as a window is
+# A `Linear` from 16 to 4 would have 64 free numbers in $A$. Here many are zero, as a window is
 # small, and the others are nine numbers repeated, as the weights are shared.
 #
 # Going back takes $A^\top$ (02). On the right it is at work: each element of `dout`, times its
@@ -426,11 +443,11 @@ plt.show()
 # turned. But look from one pixel of `dx`: the weight that it shares with the `dout` to its
 # upper left is the lower right one. Seen from there, the kernel lies turned by 180 degrees.
 #
-# Nobody builds $A$. In terms of `columns`, with $d$ = `dout` laid out as rows (N·OH·OW, O) and
+# Nobody builds $A$. In terms of `columns`, with `rows` = `dout` laid out as (N·OH·OW, O) and
 # $W$ = the flattened weight, it is chapter 03 once more, and `col2im` does the stamping:
 #
-# $$dW = d^\top\, \text{columns}, \qquad db = \sum_{\text{rows}} d, \qquad
-# dx = \text{col2im}(d\, W).$$
+# $$dW = \text{rows}^\top\, \text{columns}, \qquad db = \sum_{n,\,i,\,j} \text{rows}, \qquad
+# dx = \text{col2im}(\text{rows}\; W).$$
 #
 # | gradient | shape | summed over |
 # |---|---|---|
@@ -529,6 +546,12 @@ mistake("the kernel is flipped in dx", "col2im stamps the kernel as it is: dout 
 mistake("dout is reshaped to rows without a transpose", "Each row must hold the O numbers of one place. dout is "
         "(N, O, OH, OW): move O to the end with transpose, then reshape.",
         swap=("dout.transpose(0, 2, 3, 1).reshape(-1, O)", "dout.reshape(-1, O)"))
+mistake("dout is reshaped to rows with O in front", "(O, N, OH, OW) keeps O slowest, and reshape then mixes channels into a row. "
+        "O has to be the last axis.", swap=("dout.transpose(0, 2, 3, 1).reshape(-1, O)", "dout.transpose(1, 0, 2, 3).reshape(-1, O)"))
+mistake("height and width of dout are exchanged", "im2col orders its rows as (n, oh, ow): keep OH before OW when O moves to the end.",
+        swap=("dout.transpose(0, 2, 3, 1)", "dout.transpose(0, 3, 2, 1)"))
+mistake("the weight is reshaped to (C·KH·KW, O) for dx", "reshape never moves a number past another. The forward's matrix was "
+        "(O, C·KH·KW): use the same one.", swap=("rows @ weight.reshape(O, -1)", "rows @ weight.reshape(-1, O).T"))
 mistake("dweight is averaged over the batch", "dweight is N times too small. If the loss averages, its gradient holds the 1/N "
         "already. Here you only add up.",
         swap=("(rows.T @ columns).reshape(weight.shape)", "(rows.T @ columns).reshape(weight.shape) / len(x)"))
@@ -543,6 +566,8 @@ mistake("dbias is summed over the samples only", "One bias serves all samples an
         swap=("rows.sum(axis=0)", "dout.sum(axis=0)"))
 mistake("dbias is summed over the places only", "One bias serves all samples and all places: sum over N as well as OH "
         "and OW.", swap=("rows.sum(axis=0)", "dout.sum(axis=(2, 3))"))
+mistake("dbias is one number for all channels", "Each channel has a bias of its own: sum over N, OH and OW, not over O.",
+        swap=("rows.sum(axis=0)", "rows.sum()"))
 mistake("dbias is averaged", "dbias is a sum over all samples and places. Nothing divides it.",
         swap=("rows.sum(axis=0)", "rows.mean(axis=0)"))
 mistake("dx and dweight are returned in each other's place", "The order is dx, dweight, dbias.",
@@ -644,6 +669,9 @@ def probe(ConvPlain, rng):
     plain = ConvPlain(C, O, (2, 3), bias=False, rng=np.random.default_rng(seed)).to(np.float64)
     yield "out without bias", plain(x1)
     yield "dx without bias", plain.backward(rng.normal(size=(N, O, 6, 7)))
+    yield "names of the parameters without bias", ", ".join(name for name, _ in plain.named_parameters())
+    out = plain.to(np.float32)(x1.astype(np.float32))
+    yield "dtype of out without bias", str(out.dtype)
 
 # %% mistakes="ConvPlain"
 mistake("the weight's gradient is replaced, not added to", "With = the second backward wipes out the first: weight.grad += "
@@ -658,6 +686,21 @@ mistake("the weights start at zero", "With equal kernels all channels get the sa
         "he_normal.", swap=("Parameter(he_normal(shape, rng)", "Parameter(np.zeros(shape)"))
 mistake("the weights stay float64", "Training runs in float32: .astype(np.float32).",
         swap=("he_normal(shape, rng).astype(np.float32)", "he_normal(shape, rng)"))
+mistake("the bias stays float64", "np.zeros without a dtype is float64: pass np.float32.",
+        swap=("np.zeros(out_channels, np.float32)", "np.zeros(out_channels)"))
+mistake("the bias starts at random", "Random weights already make the channels different. The bias starts at zero.",
+        swap=("np.zeros(out_channels, np.float32)", "rng.normal(size=out_channels).astype(np.float32)"))
+mistake("the variance is 1/fan_in", "ReLU lets half of the signal through, so He's variance is 2/fan_in: he_normal.",
+        swap=("Parameter(he_normal(shape, rng)", "Parameter(rng.normal(0, np.sqrt(1 / np.prod(shape[1:])), shape)"))
+mistake("the bias is kept in spite of bias=False", "Without a bias self.bias is None, and nothing of it is learned.",
+        swap=("np.float32)) if bias else None", "np.float32))"))
+mistake("float64 zeros stand in for the missing bias", "They turn a float32 output into float64. The plain number 0 leaves the dtype "
+        "as it is.", swap=("if self.bias else 0", "if self.bias else np.zeros(len(self.weight.data))"))
+mistake("a layer without bias is not handled in backward", "With bias=False, self.bias is None and has no grad. Test for it before "
+        "you add to it.", swap=("        if self.bias:\n            self.bias.grad", "        self.bias.grad"))
+mistake("the settings do not reach the backward pass", "The windows of backward are those of forward: *self.settings again.",
+        swap=("conv2d_im2col_backward(dout, x, self.weight.data, *self.settings)",
+              "conv2d_im2col_backward(dout, x, self.weight.data)"))
 mistake("the bias is forgotten in forward", "Pass self.bias.data on to conv2d_im2col where there is a bias.",
         swap=("bias = self.bias.data if self.bias else 0", "bias = 0"))
 mistake("a layer without bias is not handled", "With bias=False, self.bias is None. Test for it before you use its data or "
@@ -735,7 +778,8 @@ plt.show()
 
 # %% [markdown]
 # The marked lines are the left and the right half of the im2col matrix, and the second half
-# cost no copy. The kernel that the course runs on rests on four such savings:
+# cost no copy. A program's fast inner routine is called a *kernel* too. The one that the course
+# runs on rests on four such savings:
 #
 # 1. **Less copying**: $KW$ copies, not $KH · KW$.
 # 2. **Tiles**: the buffer holds a few output rows at a time. So it stays in the cache, the processor's small fast memory.
@@ -1220,7 +1264,8 @@ print(f"the kernel, both ways   {milliseconds(both(conv2d_forward, conv2d_backwa
 # ## Sizes
 #
 # Often the output shall be as large as the input. At stride 1 the windows lose $D(K-1)$ places,
-# so this many zeros have to be added, half on each side. If the number is odd, no `P` does it.
+# so this many zeros have to be added, half on each side. If the number is odd, no `P` does it:
+# `Conv2d` with `padding="same"` then puts the odd zero at the end.
 #
 # ### Exercise 5 ★: same padding
 
@@ -1249,14 +1294,21 @@ def probe(same_padding, rng):
 
     def refusal(K, D):
         try:
-            return str(same_padding(K, D))
+            same_padding(K, D)
         except ValueError as error:
             told = str(K) in str(error) and str(D) in str(error)
             return "a ValueError with both numbers" if told else "a ValueError without both numbers"
+        return "no ValueError"
+
+    def answer(K, D):
+        try:
+            return same_padding(K, D)
+        except ValueError:
+            return "a ValueError"
 
     yield "padding", same_padding(K)
     yield "padding with dilation", same_padding(K, D)
-    yield "padding of an even kernel with an even dilation", same_padding(K + 1, 2 * D)
+    yield "padding of an even kernel with an even dilation", answer(K + 1, 2 * D)
     yield "an even kernel", refusal(int(rng.choice([24, 26, 28])), int(rng.choice([3, 5, 7])))
 
 # %% mistakes="same_padding"
@@ -1372,7 +1424,13 @@ mistake("the strides are ignored", "After a stride of 2, neighbouring elements l
 mistake("each layer adds K instead of K − 1", "The K elements under a window have K − 1 gaps.",
         swap=("(K - 1) * jump", "K * jump"))
 mistake("the strides are added, not multiplied", "Two strides of 2 and 3 put neighbours 6 pixels apart: multiply.",
-        swap=("jump *= S", "jump += S - 1"))
+        swap=("jump *= S", "jump += S"))
+mistake("the layers are taken from the top down", "The list begins at the input: the jump of a layer comes from the layers before "
+        "it in the list.", swap=("in layers:", "in reversed(layers):"))
+mistake("the jump is returned", "The jump is how far neighbours lie apart. The question is how many pixels one of them sees.",
+        swap=("return size", "return jump"))
+mistake("only one side of each kernel is counted", "A kernel widens the field on both sides, by K − 1 jumps together.",
+        swap=("(K - 1) * jump", "(K - 1) // 2 * jump"))
 mistake("only the last stride counts", "The jump collects all strides below: jump *= S.",
         swap=("jump *= S", "jump = S"))
 mistake("the sizes are multiplied", "A layer widens the field by K − 1 jumps. It adds.",
@@ -1451,6 +1509,8 @@ mistake("the input channels are mixed: group g reads every G-th", "The first C/G
         "1: blocks, not every G-th.", swap=("slice(g * part, (g + 1) * part)", "slice(g, None, groups)"))
 mistake("the blocks lie on the other diagonal", "Group 0 has the first outputs and the first inputs: the blocks run from top left to "
         "bottom right.", swap=("slice(g * part, (g + 1) * part)", "slice((groups - 1 - g) * part, (groups - g) * part)"))
+mistake("O/G is taken to be C/G", "A group has C/G inputs and O/G outputs, and the two may differ. The rows of its block are outputs.",
+        swap=("step = O // groups", "step = part"))
 mistake("all groups use the first group's kernels", "Each output channel keeps its own kernels: weight[rows].",
         swap=("= weight[rows]", "= weight[:step]"))
 mistake("the result is always float64", "np.zeros without a dtype is float64: pass weight.dtype.",
@@ -1530,13 +1590,32 @@ mistake("the depthwise part already makes 16 channels", "It keeps the 8 channels
         "16 of them.", swap=("1152, 72,", "1152, 144,"))
 mistake("the pointwise kernel is taken as 3 × 3", "Pointwise means kernel size 1: its weight is (16, 8, 1, 1).",
         swap=("72, 128,", "72, 1152,"))
-mistake("the padding is ignored", "One zero on each side makes 30 places of 28.", swap=("28, 14, 24]", "26, 13, 24]"))
+mistake("the biases are counted", "There is no bias here: count the weights alone.",
+        swap=("[1152, 72, 128,", "[1168, 80, 144,"))
+mistake("the products are counted, not the weights", "The same weights serve all places, and each counts once.",
+        swap=("[1152, 72, 128,", "[903168, 56448, 100352,"))
+mistake("the full weight has no axis for the output channels", "One output channel needs C · K · K weights, and there are O of them.",
+        swap=("[1152,", "[72,"))
+mistake("one kernel serves all channels of the depthwise part", "Each of the 8 channels is filtered by a kernel of its own.",
+        swap=("1152, 72,", "1152, 9,"))
+mistake("the pointwise part has one weight per output channel", "A kernel of size 1 still reads all input channels: its weight is "
+        "(O, C, 1, 1).", swap=("72, 128,", "72, 16,"))
+mistake("the channel numbers are added in the pointwise part", "Each output channel has a weight for each input channel: multiply.",
+        swap=("72, 128,", "72, 24,"))
+mistake("the pointwise part reads 16 channels", "The depthwise part has kept the 8 channels: that many come in.",
+        swap=("72, 128,", "72, 256,"))
+mistake("the padding is ignored at stride 1", "One zero on each side makes 30 places of 28.", swap=("28, 14, 24]", "26, 14, 24]"))
+mistake("the first window is forgotten at stride 1", "The division counts the moves. One window is there before the first.",
+        swap=("28, 14, 24]", "27, 14, 24]"))
+mistake("the padding or the first window is forgotten at stride 2", "Take all three steps: 28 and two zeros, less the span, divided "
+        "by the stride. Then add the first window.", swap=("28, 14, 24]", "28, 13, 24]"))
+mistake("the kernel is not taken off", "A window of 3 cannot begin at the last two places.",
+        swap=("28, 14, 24]", "30, 14, 24]"))
 mistake("the division by the stride is rounded up", "A window that would stick out is not counted: round down, then add the "
         "first window.", swap=("28, 14, 24]", "28, 15, 24]"))
-mistake("the first window is forgotten", "The division counts the moves. One window is there before the first.",
-        swap=("28, 14, 24]", "27, 13, 23]"))
 mistake("the dilation is ignored", "Three pixels that lie two apart span five places.", swap=("14, 24]", "14, 26]"))
-mistake("the span is taken as D times K", "Three pixels have two gaps: they span D(K − 1) + 1 places.",
+mistake("the span is taken as D times K, or the first window is forgotten", "Three pixels have two gaps: they span D(K − 1) + 1 "
+        "places. The division counts the moves, and one window is there before the first.",
         swap=("14, 24]", "14, 23]"))
 
 # %% [markdown] hints="separable_counts"
@@ -1577,7 +1656,7 @@ for name, model in [("chapter 06", mlp), ("convolutions", network)]:
     print(f"{name:12} {sum(p.data.size for p in model.parameters()):7,} parameters")
 
 # %% [markdown]
-# More digits right, with a fraction of the parameters. The next cell prints both numbers. But
+# More digits right, with a fraction of the parameters. The next cell prints the shares. But
 # moving the digits still does harm: `Linear` at the end ties each place of the map to its own
 # weights. Chapter 09 goes on from there.
 #
@@ -1630,6 +1709,20 @@ def probe(unread_share, rng):
 # %% mistakes="unread_share"
 mistake("this is the share that is read", "Take it from 1: the question is what no window reads.",
         swap=("1 - (len(read) / size) ** 2", "(len(read) / size) ** 2"))
+mistake("the share is given in percent", "The answer lies between 0 and 1.",
+        swap=("1 - (len(read) / size) ** 2", "100 - 100 * (len(read) / size) ** 2"))
+mistake("pixels are counted, not their share", "Divide by all size · size pixels.",
+        swap=("1 - (len(read) / size) ** 2", "size**2 - len(read) ** 2"))
+mistake("one place of every S is taken as read", "1/S of an axis is read only where the kernel has size 1.",
+        swap=("len(read) / size", "1 / stride"))
+mistake("the rest at the end counts as read", "The places after the last window are unread too: divide by size.",
+        swap=("len(read) / size", "len(read) / (read[-1] + 1)"))
+mistake("the last window is left out", "The division counts the moves. One window is there before the first.",
+        swap=("np.arange(output_size(size, kernel_size, stride))", "np.arange(output_size(size, kernel_size, stride) - 1)"))
+mistake("overlapping windows are taken to leave nothing over", "Windows that overlap read all that lies between them. The last places "
+        "can still be too few for one more window.",
+        swap=("return 1 - (len(read) / size) ** 2",
+              "return 1 - (len(read) / size) ** 2 if stride > kernel_size else 0.0"))
 mistake("only one axis is counted", "A pixel is read if its row *and* its column are read: multiply the two shares.",
         swap=("(len(read) / size) ** 2", "len(read) / size"))
 mistake("a pixel counts only if both its row and its column are unread", "One of the two is enough to hide a pixel. Compute the "
@@ -1676,7 +1769,7 @@ print(f"predicted {unread_share(28, 1, 2):.0%} of the pixels, zero gradients {np
 # - Speed is a matter of moving fewer numbers: copy less, stay in the cache, keep long runs.
 # - Strides multiply the reach of later kernels; groups are zeros in the weight.
 #
-# `finish` exports all of it into `nyang_edu/model/conv.py`.
+# `finish` exports all of it into `nyang_edu/model/conv.py` and `nyang_edu/model/tiles.py`.
 #
 # **References.** LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*, Proc. IEEE 86 (1998),
 # section II.A. Chellapilla, Puri, Simard, *High performance convolutional neural networks for
