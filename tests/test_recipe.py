@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from benchmarks import floors
 from nyang_edu import Flatten, Hollow, Linear, NyangFlow
@@ -69,6 +70,21 @@ def test_versus_torch_compares_weights_losses_and_times():
     np.testing.assert_array_equal(theirs[1].weight.detach(), linear()[1].weight.data)
     turned = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2), torch.nn.Tanh())
     assert versus_torch(linear(), turned, x, y)[0] > 1e-3
+
+
+def test_versus_torch_gives_blas_one_thread_too():
+    torch = pytest.importorskip("torch")
+    seen = []
+
+    class Watched(Flatten):
+        def forward(self, x):
+            seen.extend(library["num_threads"] for library in threadpool_info())
+            return super().forward(x)
+
+    model = NyangFlow(Watched(), Linear(768, 2, rng=np.random.default_rng(0)))
+    theirs = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2))
+    versus_torch(model, theirs, np.ones((8, 3, 16, 16), np.float32), np.arange(8) % 2)
+    assert set(seen) == {1}
 
 
 def test_the_recorded_ratio_is_quoted_where_there_is_one(monkeypatch, tmp_path):

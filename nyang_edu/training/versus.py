@@ -4,15 +4,15 @@ Two libraries in one process disturb each other's threads, so each gets a single
 ``python -m benchmarks`` measures with a process for each; its record can be quoted.
 """
 
-import contextlib
 import json
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from nyang_edu.training.loss import CrossEntropyLoss
-from nyang_edu.utility.team import set_threads, thread_count
+from nyang_edu.utility.team import ThreadpoolController, set_threads, thread_count
 
 __all__ = ["recorded_ratio", "versus_torch"]
 
@@ -53,13 +53,14 @@ def versus_torch(ours, theirs, x, y, names=None, rounds=3):
     return difference, *np.min(times, axis=0).tolist()
 
 
-@contextlib.contextmanager
+@contextmanager
 def _one_thread(torch):
-    """Give each library a single thread until the block ends."""
+    """Give each library a single thread until the block ends, and NumPy's BLAS too."""
     before = thread_count(), torch.get_num_threads()
     set_threads(1), torch.set_num_threads(1)
     try:
-        yield
+        with ThreadpoolController().limit(limits=1) if ThreadpoolController else nullcontext():
+            yield
     finally:
         set_threads(before[0]), torch.set_num_threads(before[1])
 
