@@ -1,3 +1,3 @@
 """Side-by-side speed and memory: this framework, PyTorch, and the textbook's im2col."""
 
-import nyang_edu  # noqa: F401  what it sets in the environment holds for every contender
+import nyang_edu.utility.team  # noqa: F401  what it sets, for threads and memory, holds for all

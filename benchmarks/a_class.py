@@ -103,4 +103,3 @@ def _mistake_call(node):
     calls = [node.value] if isinstance(node, ast.Expr) else getattr(node, "decorator_list", [])
     return next((call for call in calls if isinstance(call, ast.Call)
                  and getattr(call.func, "id", "") == "mistake"), None)
-

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.a_class import enrol
 from benchmarks.records import keep
 from nyang_edu.classroom.confinement import confinement
-from nyang_edu.classroom.watching import used_memory
+from nyang_edu.classroom.watching import own_memory, used_memory
 from nyang_edu.course.source import find_chapter
 
 CHAPTER, LIMIT, PARTS = "03", 3.0, 10
@@ -43,7 +43,7 @@ def run_grade(folder, out, count, *how, halfway=None):
             time.sleep(0.2)
             done = sum(1 for _ in (out / "results").glob("*.json")) if out.is_dir() else 0
             peak = peaks[min(PARTS - 1, PARTS * done // count)]
-            for place, used in enumerate((_resident(process.pid), used_memory(process.pid))):
+            for place, used in enumerate((own_memory(process.pid), used_memory(process.pid))):
                 peak[place] = max(peak[place], used >> 20)
             if halfway and 2 * done >= count:
                 halfway()
@@ -51,14 +51,6 @@ def run_grade(folder, out, count, *how, halfway=None):
     if process.returncode:
         raise RuntimeError(f"nyang grade failed:\n{Path(log.name).read_text()[-3000:]}")
     return time.perf_counter() - started, peaks
-
-
-def _resident(pid):
-    """The bytes of one process in memory; 0 once it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
 
 
 def on_the_page(out):

@@ -8,8 +8,8 @@ import json
 from math import prod
 from pathlib import Path
 
-from nyang_edu.course.building import replace_section
 from nyang_edu.course.files import read_text, write_atomic
+from nyang_edu.course.markdown import replace_section, table
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -27,12 +27,6 @@ def kept(name):
     return json.loads(read_text(path)) if path.exists() else {}
 
 
-def as_table(head, rows, texts=1):
-    """A Markdown table; the first columns hold texts, the others numbers."""
-    lines = [head, [*["---"] * texts, *["--:"] * (len(head) - texts)], *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def speed():
     """The table of training steps beside PyTorch's."""
     models = kept("models")
@@ -44,7 +38,7 @@ def speed():
     head = ["network", "ms a step", "PyTorch's ms", "ratio", "its range over rounds",
             "textbook / this", "memory / PyTorch's"]
     about = next(iter(models.values()))["about"]
-    return f"{as_table(head, rows)}\n\n{about}"
+    return f"{table(head, rows)}\n\n{about}"
 
 
 def training():
@@ -59,18 +53,17 @@ def training():
                      f"{mine['test_accuracy']:.2%}", f"{theirs['test_accuracy']:.2%}",
                      f"{mine['minutes']:.1f}", f"{theirs['minutes']:.1f}",
                      f"{mine['images_per_second']:.0f}", f"{theirs['images_per_second']:.0f}"])
-    fashion = as_table(["all of Fashion-MNIST", "test accuracy", "PyTorch's", "minutes",
+    fashion = table(["all of Fashion-MNIST", "test accuracy", "PyTorch's", "minutes",
                         "PyTorch's", "images/s", "PyTorch's"], rows)
     rows = [[name, what, f"{run['measure']:.3f}", _at_least(run["floor"]), f"{run['minutes']:.1f}"]
             for name, (_, what) in RUNS.items() if (run := kept("floors").get(name))]
-    floors = as_table(["run", "what is measured", "measured", "floor", "minutes"], rows, texts=2)
+    floors = table(["run", "what is measured", "measured", "floor", "minutes"], rows, texts=2)
     return f"{fashion}\n\n{floors}"
 
 
 def _at_least(floor):
     """A floor in words; one just above 0 asks for any gain at all, and 0 is none."""
     return f"{floor:.2f}" if floor > 0.001 else "above 0" if floor else "none"
-
 
 
 def grading():
@@ -85,7 +78,6 @@ def grading():
             f"mistake were {'as planted' if record['as_planted'] else 'NOT as planted'}; "
             "on two Dask workers, one of them killed halfway, `grades.csv` was "
             f"{'the same' if record['cluster_identical'] else 'ANOTHER'}.")
-
 
 
 SECTIONS = {"speed": speed, "training": training, "grading": grading}

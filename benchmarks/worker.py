@@ -29,13 +29,7 @@ def make(contender, suite, name):
 
 
 def prepare(contender, threads):
-    """Set the threads of this process and describe what it computes with.
-
-    Everybody keeps freed memory, as this framework does on import.
-    """
-    from nyang_edu.utility.team import keep_memory
-
-    keep_memory()
+    """Set the threads of this process and describe what it computes with."""
     if contender.startswith("torch"):
         import torch
 

@@ -8,9 +8,9 @@ from benchmarks.a_class import Student, answers_with_mistakes, enrol
 from benchmarks.grading import check_truth
 from benchmarks.records import README, SECTIONS, filled
 from nyang_edu.classroom.reports import write_reports
-from nyang_edu.course.building import replace_section
 from nyang_edu.course.diagnosing import judge
 from nyang_edu.course.files import read_text
+from nyang_edu.course.markdown import replace_section
 from nyang_edu.course.reference import execute, workshop
 from nyang_edu.course.source import find_chapter, load_chapter
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 def used_memory(process):
     """The bytes that a process and all below it use together, shared pages counted once."""
-    total = 0
-    for child in family(process):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            text = Path(f"/proc/{child}/smaps_rollup").read_text("ascii")
-            total += int(text.split("\nPss:")[1].split()[0]) << 10
-    return total
+    return sum(map(own_memory, family(process)))
+
+
+def own_memory(process):
+    """The bytes of one process, with its part of the pages that it shares."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path(f"/proc/{process}/smaps_rollup").read_text("ascii")
+        return int(text.split("\nPss:")[1].split()[0]) << 10
+    return 0
 
 
 def family(process):

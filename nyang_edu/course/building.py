@@ -6,6 +6,7 @@ import json
 import os
 
 from .files import CourseError, course_root, keep_copy, locked, read_text, write_atomic
+from .markdown import replace_section, table
 from .modules import module_path, module_text, package_init
 from .notebooks import as_json, execute, notebook, read_notebook, skeleton, with_outputs_of
 from .source import chapter_paths, load_chapter
@@ -42,8 +43,8 @@ def planned(root, chapters):
     yield root / "nyang_edu" / "__init__.py", package_init(everything, root)
     readme = root / "README.md"
     if readme.exists():
-        table = chapter_table(everything)
-        yield readme, replace_section(read_text(readme), "chapters", table)
+        shown = chapter_table(everything)
+        yield readme, replace_section(read_text(readme), "chapters", shown)
 
 
 def _solution_path(root, chapter):
@@ -115,24 +116,9 @@ def _sources(cells):
 
 def chapter_table(chapters):
     """The README's table of chapters."""
-    lines = ["| # | chapter | you export | exercises | points |", "|---|---|---|--:|--:|"]
+    rows = []
     for chapter in chapters:
         modules = ", ".join(f"`{m.replace('.', '/')}.py`" for m in chapter.modules())
-        points = chapter.points
-        lines.append(f"| {chapter.number} | [{chapter.title}](chapters/{chapter.name}.ipynb) | "
-                     f"{modules} | {len(chapter.exercises)} | {points} |")
-    return "\n".join(lines)
-
-
-def replace_section(text, name, content):
-    """Replace what stands between <!-- name --> and <!-- /name -->."""
-    begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-    if begin not in text or end not in text:
-        raise CourseError(f"README.md needs the lines {begin.strip()} and {end.strip()}.")
-    before, rest = text.split(begin, 1)
-    return before + begin + content + end + rest.split(end, 1)[1]
-
-
-def section(text, name):
-    """What stands between <!-- name --> and <!-- /name -->."""
-    return text.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- /{name} -->")[0]
+        rows.append([chapter.number, f"[{chapter.title}](chapters/{chapter.name}.ipynb)", modules,
+                     len(chapter.exercises), chapter.points])
+    return table(["#", "chapter", "you export", "exercises", "points"], rows, texts=3)

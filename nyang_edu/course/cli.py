@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import progress
 from .answers import read_answers
-from .building import build, replace_section, section
+from .building import build
 from .exporting import (
     check_chapter,
     describe_export,
@@ -17,6 +17,7 @@ from .exporting import (
     restore_chapter,
 )
 from .files import CourseError, course_root, read_text, write_atomic
+from .markdown import replace_section, section
 from .modules import marks, module_path
 from .notebook import hint
 from .proving import as_table, in_all, prove

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from .diagnosing import STOPPED, judge, name_mistakes, wrong_of_mistake
+from .markdown import table
 from .probing import Outcome, run_rounds
 from .reference import workshop
 from .source import chapter_paths, load_chapter
@@ -105,9 +106,7 @@ def as_table(proofs):
     rows = [[p.exercise.chapter, f"`{p.exercise.name}`", p.exercise.points, p.blank, p.full,
              p.mistakes, p.caught, p.named, p.pairs] for p in proofs]
     sums = [sum(row[i] for row in rows) for i in range(2, len(head))]
-    lines = [head, ["---", "---", *["--:"] * (len(head) - 2)], *rows,
-             ["**all**", f"{len(rows)} exercises", *sums]]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return table(head, [*rows, ["**all**", f"{len(rows)} exercises", *sums]], texts=2)
 
 
 def in_all(proofs):
