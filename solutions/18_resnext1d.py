@@ -371,7 +371,7 @@ splits = {"beats held out": nyang_split(ward.y, (0.75, 0.25), stratified=True, s
 fig, ax = plt.subplots(figsize=(8, 2.8))
 leaked = {}
 for shift, (name, (train, test)) in zip((-0.2, 0.2), splits.items()):
-    found = nearest(train, test)
+    found = nearest(np.asarray(train), np.asarray(test))
     leaked[name] = f1_score(ward.y[test], ward.y[found], average="macro")
     ax.bar(np.arange(5) + shift, recall(ward.y[test], ward.y[found], average=None), 0.38, label=name)
     own = np.mean(ward.patient[found] == ward.patient[test])
@@ -1279,10 +1279,12 @@ def probe(class_weights, rng):
     counts[1] = counts[0] + 40  # never all equal
     yield "alpha", np.asarray(class_weights(counts, power))
     yield "alpha with the default power", np.asarray(class_weights(counts))
-    yield "alpha with a power of 0", np.asarray(class_weights(counts, 0.0))
+    yield "alpha with a power of 0", np.asarray(class_weights(counts, 0))
     yield "alpha of a list", np.asarray(class_weights(counts.tolist(), power))
     counts[2] = 0
     yield "alpha with an empty class", np.asarray(class_weights(counts, power))
+    yield "alpha with an empty class and a power of 0", np.asarray(class_weights(counts, 0))
+    yield "alpha with a whole number as power", np.asarray(class_weights(counts, 1))
 
 # %% mistakes="class_weights"
 mistake("large classes weigh more", "The weight has to fall as the count rises: the power is negative.",
@@ -1317,6 +1319,24 @@ mistake("the scale comes before the power", "First the powers, then the scale: a
               "alpha[counts > 0] = 1 / counts[counts > 0]\n    alpha = alpha * counts.sum() / (counts @ alpha)\n    return np.where(counts > 0, alpha**power, 0)"))
 mistake("counts has to be an array", "A list knows no powers. Begin with np.asarray(counts, np.float64).",
         swap=("counts = np.asarray(counts, np.float64)", "counts = counts * 1.0"))
+@mistake("an empty class counts at a power of 0", "0 to the power of 0 is 1. Ask which counts are 0, not which powers are infinite.")
+def class_weights(counts, power=1.0):
+    counts = np.asarray(counts, np.float64)
+    with np.errstate(divide="ignore"):
+        alpha = counts ** -power
+    alpha[np.isinf(alpha)] = 0
+    return alpha * counts.sum() / (counts @ alpha)
+
+mistake("the counts stay whole numbers", "NumPy raises whole numbers to no negative whole power, as with power=1. Begin with np.asarray(counts, np.float64).",
+        swap=("""counts = np.asarray(counts, np.float64)
+    alpha = np.zeros_like(counts)""", """counts = np.asarray(counts)
+    alpha = np.zeros(len(counts))"""))
+
+@mistake("a class without samples is left out", "alpha has an entry for each class, 0 for an empty one. Else the classes behind it get their neighbour's weight.")
+def class_weights(counts, power=1.0):
+    counts = np.asarray(counts, np.float64)
+    return reference(counts[counts > 0], power)
+
 @mistake("the weight is 1 minus the share", "That lowers only the largest class: of two small ones, one ten times the other, both get about 1.")
 def class_weights(counts, power=1.0):
     counts = np.asarray(counts, np.float64)
